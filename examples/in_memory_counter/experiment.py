@@ -70,3 +70,52 @@ EXPERIMENT = Experiment(
     ),
     # --8<-- [end:invariants]
 )
+
+
+# --8<-- [start:drill]
+GUESTS = 100
+
+
+async def restart_valkey(cluster: Cluster) -> None:
+    await burst(cluster, GUESTS, "POST", "/visits", step="before", value="visits")
+    await cluster.stop_service("redis")
+    await burst(cluster, GUESTS, "POST", "/visits", step="down", value="visits")
+    await cluster.start_service("redis")
+    await burst(cluster, GUESTS, "POST", "/visits", step="after", value="visits")
+    await cluster.request("GET", "/visits", step="read", value="visits")
+
+
+# --8<-- [end:drill]
+DRILLS = (
+    Experiment(
+        topic="in_memory_counter",
+        drill="valkey_restart",
+        title="数えている途中で Valkey が再起動する",
+        traffic=restart_valkey,
+        requests=3 * GUESTS + 1,
+        needs=frozenset({"redis"}),
+        invariants=(
+            Invariant(
+                name="refused",
+                label="停止中に 500 で断った加算",
+                observe=lambda trace: sum(e.status == 500 for e in trace.step("down")),
+                expected=GUESTS,
+                why="数えられないときは、数えたふりをせずに断ります。",
+            ),
+            Invariant(
+                name="recovered",
+                label="再開後に受け付けた加算",
+                observe=lambda trace: sum(e.ok for e in trace.step("after")),
+                expected=GUESTS,
+                why="Valkey が戻れば、アプリを再起動しなくても数え直せます。",
+            ),
+            Invariant(
+                name="survived",
+                label="再起動を越えて残った加算",
+                observe=lambda trace: last_read(trace) - GUESTS,
+                expected=0,
+                why="永続化しない Valkey は空で始まり、停止前の 100 件を忘れます。",
+            ),
+        ),
+    ),
+)

@@ -7,7 +7,10 @@ import difflib
 import importlib.util
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from types import ModuleType
+from typing import cast
 
 from workerlab.errors import AppError, UnknownTopicError
 from workerlab.experiment import Experiment
@@ -39,19 +42,39 @@ class Topic:
     slug: str
     folder: Path
 
-    @property
-    def experiment(self) -> Experiment:
-        """Load ``experiment.py``."""
+    @cached_property
+    def _module(self) -> ModuleType:
         path = self.folder / "experiment.py"
-        name = f"workerlab_topic_{self.slug}"
-        spec = importlib.util.spec_from_file_location(name, path)
+        spec = importlib.util.spec_from_file_location(f"workerlab_topic_{self.slug}", path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        experiment = module.EXPERIMENT
-        assert isinstance(experiment, Experiment)
-        return experiment
+        return module
+
+    @property
+    def experiment(self) -> Experiment:
+        """``EXPERIMENT`` of ``experiment.py``: bad breaks it, good holds."""
+        return cast(Experiment, self._module.EXPERIMENT)
+
+    @property
+    def drills(self) -> dict[str, Experiment]:
+        """``DRILLS`` of ``experiment.py`` by name: when the fix breaks, and how."""
+        drills: tuple[Experiment, ...] = getattr(self._module, "DRILLS", ())
+        return {drill.drill: drill for drill in drills}
+
+    def drill(self, name: str) -> Experiment:
+        """One drill.
+
+        Raises:
+            UnknownTopicError: The topic has none of this name.
+        """
+        if name not in self.drills:
+            known = "、".join(self.drills) or "なし"
+            raise UnknownTopicError(
+                f"「{self.slug}」に「{name}」という訓練はありません。指定できる名前: {known}。"
+            )
+        return self.drills[name]
 
     def app(self, variant: str) -> str:
         """Import string of a variant, as a reader would type it after ``uvicorn``."""
@@ -90,7 +113,7 @@ def app_from_file(path: Path) -> str:
 
     Raises:
         AppError: The file is missing, is no Python file, has a syntax error, or never
-            mentions ``app`` at its top level.
+            binds the name ``app``.
     """
     if not path.is_file():
         raise AppError(
@@ -111,12 +134,26 @@ def app_from_file(path: Path) -> str:
             f"{path} の {line} 行目に構文エラーがあります（{reason}）。"
             "直してから、もう一度実行してください。"
         ) from None
-    if "app" not in {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}:
+    if "app" not in _bound_names(tree):
         raise AppError(
             f"{path} に app がありません。app = FastAPI() のように、"
             "ファイルの最上位で app を定義してください。"
         )
     return str(path.resolve())
+
+
+def _bound_names(tree: ast.Module) -> set[str]:
+    """Every name that the file binds anywhere: assigned, defined or imported."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()):
+                names.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                names.add(name)
+            case ast.ImportFrom(names=aliases) | ast.Import(names=aliases):
+                names.update(alias.asname or alias.name for alias in aliases)
+    return names
 
 
 def _read_fake(path: Path) -> Fake:

@@ -77,6 +77,7 @@ def list_topics(
             "title": topic.experiment.title,
             "needs": sorted(topic.experiment.needs),
             "variants": list(catalog.VARIANTS),
+            "drills": list(topic.drills),
             "fakes": [fake.name for fake in topic.fakes],
             "invariants": [i.name for i in topic.experiment.invariants],
         }
@@ -86,18 +87,24 @@ def list_topics(
         print(json.dumps(rows, ensure_ascii=False, indent=2))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in ("実験", "内容", "必要なもの", "偽の直し方"):
+    for head in ("実験", "内容", "必要なもの", "偽の直し方", "訓練"):
         table.add_column(head)
     for row in rows:
-        needs = "、".join(row["needs"]) or "なし"
-        table.add_row(row["topic"], row["title"], needs, str(len(row["fakes"])))
+        lists = ("、".join(row[key]) or "なし" for key in ("needs", "fakes", "drills"))
+        table.add_row(row["topic"], row["title"], *lists)
     _console().print(table)
 
 
 @app.command()
 def run(
     topic: Annotated[str, typer.Argument(help="実験の名前（workerlab list で一覧）。")],
-    variant: Annotated[str, typer.Option(help="bad（壊れる版）か good（直した版）。")] = "bad",
+    variant: Annotated[
+        str | None,
+        typer.Option(help="bad（壊れる版）か good（直した版）。省くと bad、訓練では good。"),
+    ] = None,
+    drill: Annotated[
+        str, typer.Option(help="直し方が壊れるときの訓練の名前（workerlab list で一覧）。")
+    ] = "",
     app_file: Annotated[
         Path | None,
         typer.Option("--app", help="同じルートを持つ、あなたの .py ファイル。"),
@@ -112,6 +119,8 @@ def run(
 ) -> None:
     """実際のワーカーを起動して実験を行い、不変条件の表を表示します。"""
     chosen = catalog.find(topic)
+    experiment = chosen.drill(drill) if drill else chosen.experiment
+    variant = variant or ("good" if drill else "bad")
     _check_choice("--variant", variant, catalog.VARIANTS)
     _check_choice("--server", server, tuple(SERVERS))
     if not 1 <= workers <= 64:
@@ -121,7 +130,7 @@ def run(
             f"--svg {svg} に書けません。{svg.parent} というフォルダーを作ってください。"
         )
     location = catalog.app_from_file(app_file) if app_file else chosen.app(variant)
-    result = _play(chosen.experiment, location, server, workers, startup_timeout)
+    result = _play(experiment, location, server, workers, startup_timeout)
 
     name = app_file.name if app_file else variant
     if svg is not None:

@@ -60,6 +60,18 @@ class Cluster(Protocol):
         """End *worker* at once (SIGKILL); the supervisor may start another."""
         ...
 
+    async def stop_service(self, name: str) -> None:
+        """Stop a service that the experiment needs (``"redis"``), keeping its files.
+
+        Raises:
+            ServiceError: This stage does not own the service (a ``REDIS_URL`` of the user).
+        """
+        ...
+
+    async def start_service(self, name: str) -> None:
+        """Start a stopped service again and wait until it answers."""
+        ...
+
 
 async def burst(
     cluster: Cluster,

@@ -92,6 +92,8 @@ class Experiment:
     invariants: tuple[Invariant, ...]
     needs: frozenset[str] = frozenset()
     """What a stage must have: ``"redis"``, ``"postgres"``, ``"files"``, ``"sigstop"`` …"""
+    drill: str = ""
+    """Name of a fault that is injected to show when the fix breaks; empty: the main one."""
     may_lose_requests: bool = False
     """Whether unanswered requests are part of the lesson rather than a broken run."""
 
@@ -118,6 +120,7 @@ class Result:
         """Plain data for JSON, the part that is common to all stages."""
         return {
             "topic": self.experiment.topic,
+            "drill": self.experiment.drill,
             "conclusive": self.conclusive,
             "holds": self.holds,
             "pids": self.trace.workers,

@@ -27,6 +27,7 @@ import psutil
 from workerlab import probe
 from workerlab.client import Client
 from workerlab.errors import StartupError, TrafficError
+from workerlab.services import Service
 from workerlab.trace import Exchange, Trace
 
 POLL = 0.02
@@ -41,7 +42,8 @@ class ProcessCluster(ABC):
     Args:
         app: ``"package.module:app"`` or the path of a ``.py`` file that has ``app``.
         workers: How many worker processes the server is told to run; at least 1.
-        env: Variables for the server, on top of this process's own.
+        services: By name; their settings go to the server, and an experiment may stop and
+            start them. Their owner is the caller.
         cwd: Working directory of the server, importable by it.
         startup_timeout: Seconds from launch until every worker has reported.
 
@@ -57,14 +59,14 @@ class ProcessCluster(ABC):
         app: str,
         *,
         workers: int = 2,
-        env: Mapping[str, str] | None = None,
+        services: Mapping[str, Service] | None = None,
         cwd: Path | None = None,
         startup_timeout: float = 60.0,
     ) -> None:
         self.app = app
         self.worker_count = workers
         self.trace = Trace()
-        self._env = dict(env or {})
+        self._services = dict(services or {})
         self._cwd = cwd or Path.cwd()
         self._startup_timeout = startup_timeout
         self._stack = contextlib.AsyncExitStack()
@@ -127,7 +129,7 @@ class ProcessCluster(ABC):
             **os.environ,
             "PYTHONPATH": path,
             "HOME": str(home),  # gunicorn 27 puts a control socket into $HOME
-            **self._env,
+            **{k: v for s in self._services.values() for k, v in s.env.items()},
             probe.APP_VARIABLE: self.app,
             probe.REPORTS_VARIABLE: str(self._reports),
         }
@@ -211,6 +213,16 @@ class ProcessCluster(ABC):
         """See `workerlab.cluster.Cluster.kill`."""
         self.trace.note("worker_killed", worker=worker, detail="kill -9")
         os.kill(worker, signal.SIGKILL)
+
+    async def stop_service(self, name: str) -> None:
+        """See `workerlab.cluster.Cluster.stop_service`."""
+        self._services[name].stop()
+        self.trace.note("service_stopped", detail=name)
+
+    async def start_service(self, name: str) -> None:
+        """See `workerlab.cluster.Cluster.start_service`."""
+        self._services[name].start()
+        self.trace.note("service_started", detail=name)
 
     # -- watching -----------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ a pure function of the files, so tests can tell whether a page still says what w
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import json
 import platform
 import subprocess
@@ -29,6 +30,8 @@ from workerlab.trace import Trace
 
 FOLDER = ROOT / "docs" / "assets" / "recordings"
 WORKERS = 4
+DRILL = "drill:"
+"""Prefix of a drill's name where a run's server stands (drills run on `PICTURED`)."""
 PICTURED = "uvicorn"
 """The server whose run is kept with its trace and drawn on the page."""
 
@@ -83,21 +86,35 @@ async def record(topic: Topic, *, say: Callable[[str], None]) -> None:
         result = await stage.play(experiment, str(fake.path), workers=WORKERS)
         _check(topic, f"fakes/{fake.name}", PICTURED, result)
         runs.append(_summary(result, app=f"fakes/{fake.name}", server=PICTURED))
+    for name, drill in topic.drills.items():
+        say(f"{topic.slug}: 訓練 {name}")
+        result = await stage.play(drill, topic.app("good"), workers=WORKERS)
+        _check(topic, "good", f"訓練 {name}", result)
+        runs.append(_summary(result, app="good", server=f"{DRILL}{name}"))
 
     for variant, result in pictured.items():
         _write_json(paths.trace(variant), result.to_dict())
     _write_json(paths.summary, {**environment(), "workers": WORKERS, "runs": runs})
     transcripts = {
-        f"run-{variant}.txt": transcript(
-            f"workerlab run {topic.slug} --variant {variant} --workers {WORKERS}"
-        )
-        for variant in VARIANTS
+        paths.included(name): transcript(command) for name, command in commands(topic).items()
     }
-    for path, text in {
-        **derived(topic),
-        **{paths.included(name): text for name, text in transcripts.items()},
-    }.items():
+    for path, text in {**derived(topic), **transcripts}.items():
         _write(path, text)
+
+
+def commands(topic: Topic) -> dict[str, str]:
+    """The transcripts that a topic page includes: file name and command."""
+    run = f"workerlab run {topic.slug}"
+    fake = topic.fakes[-1].path.relative_to(ROOT)
+    return {
+        "run-bad.txt": f"{run} --variant bad --workers {WORKERS}",
+        "run-good.txt": f"{run} --variant good --workers {WORKERS}",
+        "run-fake.txt": f"{run} --app {fake} --workers {WORKERS}",
+        **{
+            f"run-{name}.txt": f"{run} --drill {name} --workers {WORKERS}"
+            for name in topic.drills
+        },
+    }
 
 
 def environment() -> dict[str, Any]:
@@ -124,7 +141,12 @@ def derived(topic: Topic) -> dict[Path, str]:
         paths.included("invariants.md"): invariants_table(topic, runs),
         paths.included("servers.md"): servers_table(topic, runs),
         paths.included("fakes.md"): fakes_table(topic, runs),
+        **{
+            paths.included(f"drill-{name}.md"): drill_table(topic, name, runs)
+            for name in topic.drills
+        },
         paths.included("verified.md"): verified_line(topic, summary),
+        paths.included("bad-good.diff"): difference(topic),
     }
 
 
@@ -140,6 +162,20 @@ def picture(topic: Topic, variant: str) -> str:
     )
 
 
+def difference(topic: Topic) -> str:
+    """``diff bad.py good.py``, without the marks that pages cut regions by."""
+    bad, good = (
+        [
+            line
+            for line in (topic.folder / f"{variant}.py").read_text("utf-8").splitlines()
+            if "--8<--" not in line
+        ]
+        for variant in VARIANTS
+    )
+    lines = difflib.unified_diff(bad, good, "bad.py", "good.py", lineterm="", n=2)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
 def invariants_table(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
     """Expected and observed, one row per invariant."""
     rows = [
@@ -151,6 +187,18 @@ def invariants_table(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
         rows.append(
             f"| {invariant.label} | {invariant.requirement} | {_cell(one)} | "
             f"{_cell(two)} | {invariant.why} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def drill_table(topic: Topic, name: str, runs: Mapping[tuple[str, str], Any]) -> str:
+    """What good.py does under the fault: one row per invariant."""
+    rows = ["| good.py のふるまい | 期待 | 観測 | なぜ |", "| --- | --- | --- | --- |"]
+    verdicts = runs["good", f"{DRILL}{name}"]["invariants"]
+    for invariant, verdict in zip(topic.drill(name).invariants, verdicts, strict=True):
+        rows.append(
+            f"| {invariant.label} | {invariant.requirement} | {_cell(verdict)} | "
+            f"{invariant.why} |"
         )
     return "\n".join(rows) + "\n"
 
@@ -282,9 +330,7 @@ def _summary(result: Result, *, app: str, server: str) -> dict[str, Any]:
 
 
 def _cell(verdict: Mapping[str, Any]) -> str:
-    mark = "○" if verdict["holds"] else "×"
-    word = "成り立つ" if verdict["holds"] else "破れた"
-    return f"{mark} {_observed(verdict)}（{word}）"
+    return f"{'○' if verdict['holds'] else '×'} {_observed(verdict)}"
 
 
 def _observed(verdict: Mapping[str, Any]) -> str:

