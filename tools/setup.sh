@@ -40,14 +40,16 @@ download_python() {
     "$uv" python install 3.13 >/dev/null 2>&1 && "$uv" python find 3.13
 }
 
-python=$(find_python) || {
+if [ -x .venv/bin/python ] && suitable .venv/bin/python; then
+    python=.venv/bin/python # keep it: only what changed is installed
+elif ! python=$(find_python); then
     echo "make setup: Python 3.12 以上が見つからず、取得もできませんでした。python3.12 以上と venv を入れてから（例: sudo apt install python3 python3-venv）、または PYTHON=/path/to/python3 を付けて、もう一度実行してください。" >&2
     exit 2
-}
+fi
 
 echo "make setup: $("$python" --version) で .venv を準備しています（初回は 1 分ほど）…" >&2
 rm -f "$stamp"
-"$python" -m venv --clear .venv
+[ "$python" = .venv/bin/python ] || "$python" -m venv --clear .venv
 log=.venv/setup.log
 if ! {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt &&

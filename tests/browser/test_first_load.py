@@ -1,0 +1,152 @@
+"""The first load of each page in a real Chromium: weight, hosts, width, errors."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+
+from helpers import wait_until
+from workerlab.catalog import ROOT
+
+pytestmark = pytest.mark.browser
+BUDGET = 150_000
+"""Bytes over the wire for the first load of a page, with ordinary gzip."""
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+PAGES = ("", "shared-state/in_memory_counter/", "glossary/", "environment/")
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    """The built site, served by ``workerlab serve``."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workerlab", "serve", "--port", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    found = re.search(r"http://[\d.:]+/", process.stdout.readline())
+    assert found
+    yield found[0]
+    process.terminate()
+    process.wait(10)
+    process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with sync_playwright() as playwright:
+        yield launch(playwright)
+
+
+def launch(playwright: Playwright) -> Browser:
+    return playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+
+
+@dataclass
+class Load:
+    """What the first visit of a page cost."""
+
+    page: Page
+    urls: list[str] = field(default_factory=list)
+    bytes: int = 0
+    complaints: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def visit(browser: Browser, site: str) -> Iterator[object]:
+    """Open a page in a fresh context: nothing cached."""
+    contexts = []
+
+    def open_page(path: str, *, width: int = 1280, dark: bool = False) -> Load:
+        context = browser.new_context(
+            viewport={"width": width, "height": 844},
+            color_scheme="dark" if dark else "light",
+        )
+        contexts.append(context)
+        page = context.new_page()
+        load = Load(page)
+        session = context.new_cdp_session(page)
+        session.send("Network.enable")
+
+        def finished(event: dict[str, float]) -> None:
+            load.bytes += int(event["encodedDataLength"])
+
+        session.on("Network.loadingFinished", finished)
+        page.on("request", lambda request: load.urls.append(request.url))
+        page.on("pageerror", lambda error: load.complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda m: (
+                load.complaints.append(m.text) if m.type in ("error", "warning") else None
+            ),
+        )
+        page.goto(site + path)
+        page.wait_for_load_state("networkidle")
+        return load
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_first_load_is_light_and_asks_no_other_host(visit, site: str, path: str) -> None:  # type: ignore[no-untyped-def]
+    """At most 150 kB gzip, everything from our own host, no error in the console."""
+    load = visit(path)
+    own = [url for url in load.urls if url.startswith((site, "data:", "blob:"))]
+    assert load.urls == own
+    assert len(own) > 3
+    assert 20_000 < load.bytes <= BUDGET
+    assert load.complaints == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_phone_has_no_sideways_scroll(visit, path: str, dark: bool) -> None:  # type: ignore[no-untyped-def]
+    """At 390 px the page is as wide as the screen; tables and code scroll by themselves."""
+    page = visit(path, width=390, dark=dark).page
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_dark_mode_reaches_the_picture(visit) -> None:  # type: ignore[no-untyped-def]
+    """The picture takes its colours from the page: light on dark and dark on light."""
+    colours = [
+        visit("", dark=dark).page.evaluate(
+            "getComputedStyle(document.querySelector('.wl-timeline')).color"
+        )
+        for dark in (False, True)
+    ]
+    brightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in colours]
+    assert brightness[0] < 200 < 560 < brightness[1]
+
+
+def test_picture_text_is_legible_on_a_phone(visit) -> None:  # type: ignore[no-untyped-def]
+    """No text of the picture is drawn smaller than 8.5 px at 390 px."""
+    heights = visit("", width=390).page.evaluate(
+        """() => {
+          const svg = document.querySelector('.wl-timeline');
+          const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+          return [...svg.querySelectorAll('text')]
+            .map((t) => parseFloat(getComputedStyle(t).fontSize) * scale);
+        }"""
+    )
+    assert len(heights) > 8
+    assert min(heights) >= 8.5
+
+
+def test_tabs_of_bad_and_good_switch_together(visit) -> None:  # type: ignore[no-untyped-def]
+    """Choosing good.py for the picture chooses it for the code as well."""
+    page = visit("shared-state/in_memory_counter/").page
+    page.get_by_text("good.py（直した版）").first.click()
+    checked = "[...document.querySelectorAll('.tabbed-set')].map(s => [...s.children]"
+    checked += ".filter(c => c.tagName === 'INPUT').findIndex(i => i.checked))"
+    assert wait_until(lambda: page.evaluate(checked) == [1, 1], "both sets of tabs") is True

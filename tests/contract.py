@@ -1,0 +1,50 @@
+"""The contract of a topic: bad fails, good holds, every fake fails, drills end as stated."""
+
+from __future__ import annotations
+
+import asyncio
+
+from workerlab import catalog, stage
+from workerlab.experiment import Experiment, Result
+from workerlab.servers import SERVERS
+
+WORKERS = (2, 4)
+STAGES = [(server, workers) for server in SERVERS for workers in WORKERS]
+"""Every server, with two and with four workers."""
+
+
+def fakes(slug: str) -> list[str]:
+    """The names of a topic's fakes."""
+    return [fake.name for fake in catalog.find(slug).fakes]
+
+
+def drills(slug: str) -> list[str]:
+    """The names of a topic's drills."""
+    return list(catalog.find(slug).drills)
+
+
+def play(
+    slug: str, app: str, server: str, workers: int, experiment: Experiment | None = None
+) -> Result:
+    """Play the topic's experiment; a result that proves nothing is a failure here.
+
+    Args:
+        app: ``"bad"``, ``"good"``, or the name of a fake.
+    """
+    topic = catalog.find(slug)
+    paths = {fake.name: str(fake.path) for fake in topic.fakes}
+    result = asyncio.run(
+        stage.play(
+            experiment or topic.experiment,
+            paths.get(app) or topic.app(app),
+            server=server,
+            workers=workers,
+        )
+    )
+    assert result.conclusive, f"only {result.trace.workers} answered"
+    return result
+
+
+def broken(result: Result) -> set[str]:
+    """The names of the invariants that do not hold."""
+    return {verdict.invariant.name for verdict in result.verdicts if not verdict.holds}

@@ -1,0 +1,99 @@
+"""Recordings: what pages show follows from real runs, and a fresh run agrees."""
+
+import datetime as dt
+import json
+import re
+from pathlib import Path
+
+import pytest
+import runners
+
+from workerlab import recording, stage
+from workerlab.catalog import ROOT, VARIANTS, Topic, topics
+from workerlab.experiment import judge
+from workerlab.trace import Trace
+
+DERIVED = [(t, p) for t in topics() for p in recording.derived(t)]
+TRANSCRIPTS = [(t, name) for t in topics() for name in recording.commands(t)]
+each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
+
+
+def slug(value: object) -> str | None:
+    if isinstance(value, Topic):
+        return value.slug
+    return value.name if isinstance(value, Path) else None
+
+
+@pytest.mark.parametrize(("topic", "path"), DERIVED, ids=slug)
+def test_derived_file_is_current(topic: Topic, path: Path) -> None:
+    """Pictures, tables and diffs are what the recorded JSON and the examples give today."""
+    wanted = recording.derived(topic)[path]
+    assert path.read_text(encoding="utf-8") == wanted, f"make record {topic.slug}"
+
+
+@each_topic
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_recorded_verdict_follows_from_the_recorded_trace(topic: Topic, variant: str) -> None:
+    """The verdict was not typed in: judging the recorded trace gives it again."""
+    data = json.loads(recording.Paths(topic=topic).trace(variant).read_text("utf-8"))
+    again = judge(topic.experiment, Trace.from_dict(data["trace"])).to_dict()
+    assert again["invariants"] == data["invariants"]
+    assert again["pids"] == data["pids"]
+    assert data["holds"] is (variant == "good")
+    assert len(data["pids"]) == recording.WORKERS
+
+
+@each_topic
+def test_recording_was_made_with_the_pinned_versions(topic: Topic) -> None:
+    """After an upgrade the recordings are made anew, so that pages name what runs here."""
+    summary = json.loads(recording.Paths(topic=topic).summary.read_text("utf-8"))
+    ours = {k: v for k, v in stage.versions().items() if k != "python"}
+    assert {k: v for k, v in summary["versions"].items() if k != "python"} == ours
+    assert dt.date.fromisoformat(summary["recorded_on"]) <= dt.datetime.now(dt.UTC).date()
+
+
+@pytest.mark.parametrize(("topic", "name"), TRANSCRIPTS, ids=lambda v: getattr(v, "slug", v))
+def test_transcript_repeats(topic: Topic, name: str) -> None:
+    """Typing the command again prints the same, except for what a race decides."""
+    path = recording.Paths(topic=topic).included(name)
+    recorded = path.read_text(encoding="utf-8")
+    assert recorded.startswith(f"$ {recording.commands(topic)[name]}\n")
+    fresh = recording.transcript(recording.commands(topic)[name])
+    assert runners.normalise(fresh) == runners.normalise(recorded)
+
+
+def test_environment_table_is_current() -> None:
+    """The page 「検証環境」 lists every topic as it was recorded."""
+    assert recording.ENVIRONMENT.read_text("utf-8") == recording.environment_table(topics())
+
+
+@each_topic
+def test_picture_is_small_and_free_of_colour_codes_only(topic: Topic) -> None:
+    """At most 40 kB each, with lanes, title and description."""
+    for variant in VARIANTS:
+        text = recording.Paths(topic=topic).picture(variant).read_text("utf-8")
+        assert len(text) < 40_000
+        assert text.count('class="wl-lane"') == recording.WORKERS
+        assert "<title" in text
+        assert "<desc" in text
+        assert not re.search(r"https?://(?!www\.w3\.org)", text)
+
+
+def test_only_recordings_lie_among_the_recordings() -> None:
+    """No file there that nothing writes."""
+    written = {
+        path
+        for topic in topics()
+        for paths in [recording.Paths(topic=topic)]
+        for path in [
+            paths.summary,
+            *(paths.trace(v) for v in VARIANTS),
+            *recording.derived(topic),
+            *(paths.included(name) for name in recording.commands(topic)),
+        ]
+    }
+    found = {
+        *(p for p in recording.FOLDER.rglob("*") if p.is_file()),
+        *(ROOT / "examples").glob("*/recorded/*"),
+    }
+    assert found == written

@@ -1,0 +1,5 @@
+"""An app that runs well, but has other routes."""
+
+from fastapi import FastAPI
+
+app = FastAPI()

@@ -1,0 +1,130 @@
+"""Experiment: relations, verdicts, and what counts as a result."""
+
+import asyncio
+import math
+
+import pytest
+
+from workerlab.errors import TrafficError
+from workerlab.experiment import Experiment, Invariant, Relation, judge, number, run
+from workerlab.trace import Exchange, Trace
+
+
+def invariant(observed: float, relation: Relation = "==", **fields: float) -> Invariant:
+    return Invariant(
+        name="n",
+        label="数",
+        observe=lambda trace: observed,
+        relation=relation,
+        expected=fields.get("expected", 10),
+        tolerance=fields.get("tolerance", 0),
+        why="理由",
+    )
+
+
+@pytest.mark.parametrize(
+    ("relation", "observed", "tolerance", "holds"),
+    [
+        ("==", 10, 0, True),
+        ("==", 11, 0, False),
+        ("==", 11, 1, True),
+        ("<=", 10, 0, True),
+        ("<=", 11, 0, False),
+        (">=", 10, 0, True),
+        (">=", 9, 0, False),
+        ("==", math.nan, 0, False),
+        ("<=", math.nan, 0, False),
+        (">=", math.nan, 0, False),
+    ],
+)
+def test_relation(relation: Relation, observed: float, tolerance: float, holds: bool) -> None:
+    """A relation holds within its tolerance, and never for a number that is not there."""
+    verdict = invariant(observed, relation, tolerance=tolerance).judge(Trace())
+    assert verdict.holds is holds
+
+
+@pytest.mark.parametrize(
+    ("relation", "tolerance", "text"),
+    [("==", 0, "= 10"), ("<=", 0, "≤ 10"), (">=", 0, "≥ 10"), ("==", 2, "= 10 ± 2")],
+)
+def test_requirement_is_readable(relation: Relation, tolerance: float, text: str) -> None:
+    """The table shows what the verdict compares."""
+    assert invariant(0, relation, tolerance=tolerance).requirement == text
+
+
+def test_number_is_readable() -> None:
+    """Integers have no point; a missing number is a dash."""
+    assert [number(1000.0), number(0.5), number(math.nan)] == ["1000", "0.50", "―"]
+
+
+class Scripted:
+    """A cluster that answers what it is told."""
+
+    def __init__(self, *answers: tuple[int | None, int | None]) -> None:
+        self.trace = Trace()
+        self.answers = iter(answers)
+
+    async def request(self, method: str, path: str, *, step: str, **rest: object) -> Exchange:
+        worker, status = next(self.answers)
+        error = None if status else "ConnectionResetError"
+        return self.trace.add(
+            Exchange(step=step, worker=worker, start=0, end=0, status=status, error=error)
+        )
+
+
+def experiment(requests: int, **fields: object) -> Experiment:
+    async def traffic(cluster: object) -> None:
+        for _ in range(requests):
+            await cluster.request("GET", "/", step="look")  # type: ignore[attr-defined]
+
+    return Experiment(
+        topic="t",
+        title="題",
+        traffic=traffic,
+        requests=requests,
+        invariants=(invariant(10),),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def play(answers: list[tuple[int | None, int | None]], **fields: object):  # type: ignore[no-untyped-def]
+    return asyncio.run(run(experiment(len(answers), **fields), Scripted(*answers)))  # type: ignore[arg-type]
+
+
+def test_two_workers_make_a_result() -> None:
+    """Two workers that answered are a proof."""
+    result = play([(1, 200), (2, 200)])
+    assert result.conclusive
+    assert result.holds
+
+
+def test_one_worker_makes_no_result() -> None:
+    """Whatever the numbers say, one worker proves nothing."""
+    assert not play([(1, 200), (1, 200)]).conclusive
+
+
+def test_unanswered_request_ends_the_run() -> None:
+    """A broken connection is not counted as a violated invariant."""
+    with pytest.raises(TrafficError, match="2 件のうち 1 件"):
+        play([(1, 200), (None, None)])
+
+
+def test_unanswered_request_can_be_the_lesson() -> None:
+    """An experiment about losses gets its losses to judge."""
+    assert play([(1, 200), (2, 200), (None, None)], may_lose_requests=True).conclusive
+
+
+def test_wrong_routes_are_not_a_verdict() -> None:
+    """An app without the routes is told so."""
+    with pytest.raises(TrafficError, match="404"):
+        play([(1, 404), (2, 405)])
+
+
+def test_verdict_of_nothing_is_null_in_json() -> None:
+    """JSON knows no nan."""
+    trace = Trace()
+    result = judge(experiment(0), trace)
+    assert result.to_dict()["invariants"][0]["observed"] == 10
+    nothing = invariant(math.nan).judge(trace).to_dict()
+    assert nothing["observed"] is None
+    assert nothing["holds"] is False

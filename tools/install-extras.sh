@@ -1,0 +1,19 @@
+#!/bin/sh
+# Install what the browser tests need on Debian: Chromium, and a Japanese font to look at.
+# Elsewhere, say what is missing in one line.
+set -eu
+missing=""
+command -v chromium >/dev/null 2>&1 || missing="chromium"
+[ -n "$(find /usr/share/fonts -iname '*NotoSansCJK*' 2>/dev/null | head -n 1)" ] || missing="$missing fonts-noto-cjk"
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "install-extras: $missing がありません。お使いの OS の方法で入れてから、もう一度実行してください。" >&2
+    exit 2
+fi
+sudo=""
+[ "$(id -u)" -eq 0 ] || sudo=sudo
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -q >/dev/null
+# shellcheck disable=SC2086  # a list of packages
+$sudo apt-get install -q -y --no-install-recommends $missing >/dev/null
