@@ -45,6 +45,12 @@ class Fence:
         return f"{self.path.name}:{self.line}:{self.language or '-'}"
 
 
+def included_pages(path: Path, folder: Path) -> list[Path]:
+    """The Markdown files that *path* takes in whole, below *folder*: their blocks show too."""
+    names = re.findall(r"^--8<-- \"([^\"]+\.md)\"$", path.read_text("utf-8"), re.MULTILINE)
+    return [folder / name for name in names]
+
+
 def find(path: Path) -> list[Fence]:
     """All fenced blocks of a file, also those inside a longer fence's text.
 

@@ -23,7 +23,7 @@ import psutil
 from workerlab import stage
 from workerlab.catalog import ROOT, VARIANTS, Topic
 from workerlab.errors import TrafficError
-from workerlab.experiment import Result, number
+from workerlab.experiment import Invariant, Result, number
 from workerlab.servers import SERVERS
 from workerlab.timeline import timeline
 from workerlab.trace import Trace
@@ -140,7 +140,7 @@ def derived(topic: Topic) -> dict[Path, str]:
         **{paths.picture(v): picture(topic, v) for v in VARIANTS},
         paths.included("invariants.md"): invariants_table(topic, runs),
         paths.included("servers.md"): servers_table(topic, runs),
-        paths.included("fakes.md"): fakes_table(topic, runs),
+        paths.included("fakes.md"): fakes_list(topic, runs),
         **{
             paths.included(f"drill-{name}.md"): drill_table(topic, name, runs)
             for name in topic.drills
@@ -177,71 +177,60 @@ def difference(topic: Topic) -> str:
 
 
 def invariants_table(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
-    """Expected and observed, one row per invariant."""
-    rows = [
-        "| 不変条件 | 期待 | bad.py | good.py | なぜ |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    """Expected and observed, one row per invariant; the reason stands below its name."""
+    rows = ["| 不変条件 | 期待 | bad.py | good.py |", "| --- | --- | --- | --- |"]
     bad, good = (runs[variant, PICTURED]["invariants"] for variant in VARIANTS)
     for invariant, one, two in zip(topic.experiment.invariants, bad, good, strict=True):
         rows.append(
-            f"| {invariant.label} | {invariant.requirement} | {_cell(one)} | "
-            f"{_cell(two)} | {invariant.why} |"
+            f"| {_named(invariant)} | {_required(invariant)} | {_cell(one)} | {_cell(two)} |"
         )
     return "\n".join(rows) + "\n"
 
 
 def drill_table(topic: Topic, name: str, runs: Mapping[tuple[str, str], Any]) -> str:
     """What good.py does under the fault: one row per invariant."""
-    rows = ["| good.py のふるまい | 期待 | 観測 | なぜ |", "| --- | --- | --- | --- |"]
+    rows = ["| good.py のふるまい | 期待 | 観測 |", "| --- | --- | --- |"]
     verdicts = runs["good", f"{DRILL}{name}"]["invariants"]
     for invariant, verdict in zip(topic.drill(name).invariants, verdicts, strict=True):
-        rows.append(
-            f"| {invariant.label} | {invariant.requirement} | {_cell(verdict)} | "
-            f"{invariant.why} |"
-        )
+        rows.append(f"| {_named(invariant)} | {_required(invariant)} | {_cell(verdict)} |")
     return "\n".join(rows) + "\n"
 
 
 def servers_table(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
-    """The invariants that bad.py breaks, on each server."""
-    broken = [
-        i
-        for i, verdict in enumerate(runs["bad", PICTURED]["invariants"])
-        if not verdict["holds"]
-    ]
-    labels = [topic.experiment.invariants[i].label for i in broken]
-    heads = [f"{label}（{v}.py）" for v in VARIANTS for label in labels]
-    rows = [
-        "| サーバー | " + " | ".join(heads) + " |",
-        "| --- |" + " --- |" * len(heads),
-    ]
+    """The first invariant that bad.py breaks, on each server."""
+    verdicts = runs["bad", PICTURED]["invariants"]
+    first = next(i for i, verdict in enumerate(verdicts) if not verdict["holds"])
+    label = topic.experiment.invariants[first].label
+    rows = [f"| {label} | bad.py | good.py |", "| --- | --- | --- |"]
     for server in SERVERS:
-        cells = [
-            _cell(runs[variant, server]["invariants"][i])
-            for variant in VARIANTS
-            for i in broken
-        ]
-        rows.append(f"| {server} | " + " | ".join(cells) + " |")
+        cells = (_cell(runs[variant, server]["invariants"][first]) for variant in VARIANTS)
+        rows.append(f"| {server} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
-def fakes_table(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
-    """Each fake: why it tempts, why it fails, what came out."""
-    rows = [
-        "| 直したつもりの方法 | 試したくなる理由 | 直らない理由 | 破れた不変条件 |",
-        "| --- | --- | --- | --- |",
-    ]
+def fakes_list(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
+    """Each fake, folded: why it tempts, its code, what came out, why it fails."""
+    parts = []
     for fake in topic.fakes:
         run = runs[f"fakes/{fake.name}", PICTURED]
         broken = "、".join(
             f"{v['label']}は {_observed(v)}" for v in run["invariants"] if not v["holds"]
         )
-        summary = fake.summary.removesuffix("。")
-        rows.append(
-            f"| {summary}（`{fake.name}.py`） | {fake.temptation} | {fake.failure} | {broken} |"
+        parts.append(
+            f'''??? failure "{fake.summary.removesuffix("。")}"
+
+    {fake.temptation}
+
+    ```python title="fakes/{fake.name}.py"
+    --8<-- "{topic.slug}/fakes/{fake.name}.py:fix"
+    ```
+
+    **結果**：{broken}でした（uvicorn、{WORKERS} ワーカー）。
+
+    {fake.failure}
+'''
         )
-    return "\n".join(rows) + "\n"
+    return "\n".join(parts)
 
 
 def verified_line(topic: Topic, summary: Mapping[str, Any]) -> str:
@@ -329,8 +318,17 @@ def _summary(result: Result, *, app: str, server: str) -> dict[str, Any]:
     }
 
 
+def _named(invariant: Invariant) -> str:
+    return f"**{invariant.label}**<br>{invariant.why}"
+
+
+def _required(invariant: Invariant) -> str:
+    return invariant.requirement.replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def _cell(verdict: Mapping[str, Any]) -> str:
-    return f"{'○' if verdict['holds'] else '×'} {_observed(verdict)}"
+    mark = "○" if verdict["holds"] else "×"
+    return f"{mark}\N{NO-BREAK SPACE}{_observed(verdict)}"
 
 
 def _observed(verdict: Mapping[str, Any]) -> str:

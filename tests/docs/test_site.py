@@ -92,7 +92,8 @@ def test_every_block_was_rendered_as_code(site: Path) -> None:
     """A fence that Markdown did not understand would stand in the page as text."""
     for path, page in pages(site):
         source = source_of(site, path)
-        assert page.blocks == len(fences.find(source)), source.name
+        parts = [source, *fences.included_pages(source, ROOT / "examples")]
+        assert page.blocks == sum(len(fences.find(part)) for part in parts), source.name
         text = re.sub(
             r"<(code|script|style)\b.*?</\1>", "", path.read_text("utf-8"), flags=re.S
         )
