@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from workerlab import catalog, stage
 from workerlab.experiment import Experiment, Result
 from workerlab.servers import SERVERS
+from workerlab.services import missing
 
 WORKERS = (2, 4)
 STAGES = [(server, workers) for server in SERVERS for workers in WORKERS]
 """Every server, with two and with four workers."""
+FOUR = [(server, 4) for server in SERVERS]
+"""Every server, with four workers: enough where the number of workers changes nothing."""
+
+
+def skip_if_missing(slug: str) -> None:
+    """Skip a topic's tests, saying so, where this machine lacks what the topic needs."""
+    lacking = missing(catalog.find(slug).experiment.needs)
+    if lacking:
+        pytest.skip(f"{slug}: {'、'.join(lacking)} がありません（make test-all が入れます）")
 
 
 def fakes(slug: str) -> list[str]:
@@ -31,6 +43,7 @@ def play(
     Args:
         app: ``"bad"``, ``"good"``, or the name of a fake.
     """
+    skip_if_missing(slug)
     topic = catalog.find(slug)
     paths = {fake.name: str(fake.path) for fake in topic.fakes}
     result = asyncio.run(

@@ -120,9 +120,10 @@ def run(
     """実際のワーカーを起動して実験を行い、不変条件の表を表示します。"""
     chosen = catalog.find(topic)
     experiment = chosen.drill(drill) if drill else chosen.experiment
+    usable = experiment.servers or SERVERS
     variant = variant or ("good" if drill else "bad")
     _check_choice("--variant", variant, catalog.VARIANTS)
-    _check_choice("--server", server, tuple(SERVERS))
+    _check_choice("--server", server, tuple(s for s in SERVERS if s in usable))
     if not 1 <= workers <= 64:
         raise AppError(f"--workers {workers} は使えません。1〜64 の整数を指定してください。")
     if svg is not None and not svg.parent.is_dir():

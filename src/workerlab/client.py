@@ -62,6 +62,7 @@ class Client:
         status: int | None = None
         body: Any = None
         error: str | None = None
+        answered: dict[str, str] = {}
         try:
             async with self._session.request(
                 method,
@@ -73,6 +74,7 @@ class Client:
                 body = await _decode(response)
                 status = response.status
                 worker = _worker(response)
+                answered = _headers(response)
         except NO_ANSWER as problem:
             error = f"{type(problem).__name__}: {problem}".rstrip(": ")
         return self.trace.add(
@@ -85,6 +87,7 @@ class Client:
                 value=_number(body, value),
                 error=error,
                 body=body,
+                headers=answered,
             )
         )
 
@@ -96,6 +99,11 @@ async def _decode(response: aiohttp.ClientResponse) -> Any:
         return await response.json()
     except ValueError:  # a body that claims to be JSON and is not: the text tells more
         return await response.text()
+
+
+def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    names = {name.lower() for name in response.headers}
+    return {name: "\n".join(response.headers.getall(name)) for name in names}
 
 
 def _worker(response: aiohttp.ClientResponse) -> int | None:

@@ -60,6 +60,23 @@ class Cluster(Protocol):
         """End *worker* at once (SIGKILL); the supervisor may start another."""
         ...
 
+    async def pause(self, worker: int) -> None:
+        """Freeze *worker* (SIGSTOP): it keeps its sockets and its locks, and does nothing."""
+        ...
+
+    async def resume(self, worker: int) -> None:
+        """Let a paused *worker* go on (SIGCONT), unaware of the time that has passed."""
+        ...
+
+    async def measure(self, service: str, quantity: str) -> float:
+        """Ask a service for a number, and record it as an event ``"measured"``.
+
+        Args:
+            quantity: What the service knows; PostgreSQL: ``"backends"``,
+                ``"idle_in_transaction"``.
+        """
+        ...
+
     async def stop_service(self, name: str) -> None:
         """Stop a service that the experiment needs (``"redis"``), keeping its files.
 

@@ -92,6 +92,10 @@ class Experiment:
     invariants: tuple[Invariant, ...]
     needs: frozenset[str] = frozenset()
     """What a stage must have: ``"redis"``, ``"postgres"``, ``"files"``, ``"sigstop"`` …"""
+    servers: frozenset[str] = frozenset()
+    """Names of the servers on which it has a meaning; empty: all of them."""
+    options: tuple[str, ...] = ()
+    """Arguments for the server's command line, ``("--preload",)``."""
     drill: str = ""
     """Name of a fault that is injected to show when the fix breaks; empty: the main one."""
     may_lose_requests: bool = False

@@ -21,6 +21,7 @@ class _GunicornCluster(ProcessCluster):
             f"--worker-class={self.worker_class}",
             "--no-control-socket",  # two runs at once would fight for one path
             "--log-level=warning",
+            *self.options,
         )
 
 

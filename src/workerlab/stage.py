@@ -60,6 +60,7 @@ async def play(
                 workers=workers,
                 cwd=ROOT,
                 services=services,
+                options=experiment.options,
                 startup_timeout=startup_timeout,
             )
         )

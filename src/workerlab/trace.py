@@ -37,6 +37,9 @@ class Exchange:
     """Why there was no answer."""
     body: Any = field(default=None, compare=False, repr=False)
     """The decoded answer, for the traffic that is running; not kept in JSON."""
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """The answer's headers, lower case; several values of one name are joined by line
+    breaks (``set-cookie``). Not kept in JSON."""
 
     @property
     def ok(self) -> bool:
@@ -94,6 +97,14 @@ class Trace:
     def step(self, name: str) -> list[Exchange]:
         """The exchanges of one step, in the order in which their answers came."""
         return [exchange for exchange in self.exchanges if exchange.step == name]
+
+    def measured(self, name: str) -> list[float]:
+        """The values of the events ``"measured"`` called *name* (``"postgres.backends"``)."""
+        return [
+            event.value
+            for event in self.events
+            if event.kind == "measured" and event.detail == name and event.value is not None
+        ]
 
     @property
     def workers(self) -> list[int]:

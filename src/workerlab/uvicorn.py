@@ -19,4 +19,5 @@ class UvicornCluster(ProcessCluster):
             f"--workers={self.worker_count}",
             "--log-level=warning",
             "--no-access-log",
+            *self.options,
         )

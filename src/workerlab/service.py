@@ -1,0 +1,49 @@
+"""What every service is to a run: settings for the app, and a life that is watched."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from workerlab.errors import ServiceError
+
+
+class Service(ABC):
+    """A running service. Whoever made it also ends it."""
+
+    title: ClassVar[str]
+    """What messages call it."""
+    env: Mapping[str, str]
+    """Variables that point the app to the service."""
+
+    @abstractmethod
+    def is_up(self) -> bool:
+        """Whether it is as the experiment left it: running, or stopped on purpose."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop it on purpose; its files stay."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it again, ready when this returns."""
+
+    def measure(self, quantity: str) -> float:
+        """A number that only the service knows (``"backends"``).
+
+        Raises:
+            KeyError: It knows no such quantity; a bug of the experiment.
+        """
+        raise KeyError(f"{self.title} does not measure {quantity!r}")
+
+    async def watch(self) -> None:
+        """Return never; raise `ServiceError` when the service is gone."""
+        while self.is_up():
+            await asyncio.sleep(0.05)
+        raise ServiceError(
+            f"{self.title} が実行中に終了しました。この実験は {self.title} が動き続けることが"
+            "前提です。メモリ不足などで止められていないかを確かめて、もう一度実行して"
+            "ください。"
+        )
