@@ -109,7 +109,9 @@ def run(
         Path | None,
         typer.Option("--app", help="同じルートを持つ、あなたの .py ファイル。"),
     ] = None,
-    server: Annotated[str, typer.Option(help=f"{'、'.join(SERVERS)} のどれか。")] = "uvicorn",
+    server: Annotated[
+        str, typer.Option(help=f"{'、'.join(SERVERS)} のどれか。省くと、使えるもののうち最初。")
+    ] = "",
     workers: Annotated[int, typer.Option(help="ワーカープロセスの数（1〜64）。")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="結果を JSON で出力します。")] = False,
     svg: Annotated[
@@ -120,10 +122,10 @@ def run(
     """実際のワーカーを起動して実験を行い、不変条件の表を表示します。"""
     chosen = catalog.find(topic)
     experiment = chosen.drill(drill) if drill else chosen.experiment
-    usable = experiment.servers or SERVERS
     variant = variant or ("good" if drill else "bad")
     _check_choice("--variant", variant, catalog.VARIANTS)
-    _check_choice("--server", server, tuple(s for s in SERVERS if s in usable))
+    server = server or next(filter(experiment.plays_on, SERVERS))
+    _check_choice("--server", server, tuple(filter(experiment.plays_on, SERVERS)))
     if not 1 <= workers <= 64:
         raise AppError(f"--workers {workers} は使えません。1〜64 の整数を指定してください。")
     if svg is not None and not svg.parent.is_dir():

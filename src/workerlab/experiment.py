@@ -101,6 +101,10 @@ class Experiment:
     may_lose_requests: bool = False
     """Whether unanswered requests are part of the lesson rather than a broken run."""
 
+    def plays_on(self, server: str) -> bool:
+        """Whether the experiment has a meaning on *server*."""
+        return not self.servers or server in self.servers
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:

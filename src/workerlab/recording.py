@@ -31,7 +31,7 @@ from workerlab.trace import Trace
 FOLDER = ROOT / "docs" / "assets" / "recordings"
 WORKERS = 4
 DRILL = "drill:"
-"""Prefix of a drill's name where a run's server stands (drills run on `PICTURED`)."""
+"""Prefix of a drill's name where a run's server stands; it runs on the first it can."""
 PICTURED = "uvicorn"
 """The server whose run is kept with its trace and drawn on the page."""
 
@@ -88,7 +88,8 @@ async def record(topic: Topic, *, say: Callable[[str], None]) -> None:
         runs.append(_summary(result, app=f"fakes/{fake.name}", server=PICTURED))
     for name, drill in topic.drills.items():
         say(f"{topic.slug}: 訓練 {name}")
-        result = await stage.play(drill, topic.app("good"), workers=WORKERS)
+        server = next(filter(drill.plays_on, SERVERS))
+        result = await stage.play(drill, topic.app("good"), server=server, workers=WORKERS)
         _check(topic, "good", f"訓練 {name}", result)
         runs.append(_summary(result, app="good", server=f"{DRILL}{name}"))
 
