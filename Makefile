@@ -13,30 +13,30 @@ setup: ## .venv を作り、固定した依存を入れる
 	@sh tools/setup.sh
 
 site: setup ## サイトを site/ に組み立てる
-	@$(BIN)/mkdocs build --strict --quiet
+	@$(BIN)/python -m mkdocs build --strict --quiet
 
 serve: site ## サイトを組み立て、127.0.0.1 で公開する
-	@$(BIN)/workerlab serve --port $(PORT)
+	@$(BIN)/python -m workerlab serve --port $(PORT)
 
 test: setup ## Docker もブラウザーも要らないテストをすべて実行する
-	@$(BIN)/pytest -n 2 -m "not browser and not docker and not clone"
+	@$(BIN)/python -m pytest -n 2 -m "not browser and not docker and not clone"
 
 test-all: test test-browser test-clone ## 足りないものを入れ、すべてのテストを実行する
 
 test-browser: setup site ## Chromium を入れ、ブラウザーのテストを実行する
 	@sh tools/install-extras.sh
-	@$(BIN)/pytest -m browser
+	@$(BIN)/python -m pytest -m browser
 
 test-clone: setup ## 新しいクローンで README のコマンドを打つ
-	@$(BIN)/pytest -m clone
+	@$(BIN)/python -m pytest -m clone
 
 check: setup ## 書式と型を調べる
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m mypy
 
-record: setup ## 録画（json と svg）と、その表を作り直す
-	@$(BIN)/workerlab record
+record: setup ## 記録（json と svg）と、その表を作り直す
+	@$(BIN)/python -m workerlab record
 
 lock: setup ## requirements.in から requirements.txt を作り直す
 	@sh tools/lock.sh

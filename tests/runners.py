@@ -114,7 +114,8 @@ STARTED_BY_CI = ("make test", "make test-all")
 
 def _check_started_by_ci(command: str) -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert command in script, f".ci/run does not type `{command}`"
+    typed = re.search(rf"^stage \w+ {re.escape(command)}$", script, flags=re.MULTILINE)
+    assert typed, f".ci/run does not type `{command}`"
     assert _shell(f"make -n {command.removeprefix('make ')}").returncode == 0
 
 
@@ -168,6 +169,7 @@ def run_console(fence: Fence, eval_example: EvalExample) -> None:
     for command, shown in transcript_steps(fence.body):
         done = _shell(command)
         assert normalise(done.stdout) == normalise(shown), f"{fence}: {command}"
+        assert shares(done.stdout) == shares(shown), f"{fence}: the shares were not pasted"
 
 
 def transcript_steps(text: str) -> list[tuple[str, str]]:
@@ -177,19 +179,25 @@ def transcript_steps(text: str) -> list[tuple[str, str]]:
     return list(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def normalise(text: str) -> str:
-    """What may differ from run to run becomes ``N``: the numbers that a race decides.
+OBSERVED = re.compile(r"\S+(\s+× 破れた)$")
+SHARES = re.compile(r"（(\d+(?: / \d+)*) 件）")
 
-    These are the observations of violated invariants and the shares of the workers; what
-    holds must be equal to the digit.
+
+def normalise(text: str) -> str:
+    """What a race decides becomes ``N``: the observation of a violated invariant, the shares
+    of the workers. Everything else must be equal to the digit, the number of workers too.
     """
-    lines = [line.rstrip() for line in text.strip().splitlines()]
-    return "\n".join(
-        re.sub(r" +", " ", re.sub(r"\d+", "N", line))
-        if "× 破れた" in line or line.endswith("件）。")
-        else line
-        for line in lines
-    )
+    lines = []
+    for line in text.strip().splitlines():
+        line = OBSERVED.sub(r"N\1", line.rstrip())
+        line = SHARES.sub(lambda found: re.sub(r"\d+", "N", found[0]), line)
+        lines.append(re.sub(r" +", " ", line))
+    return "\n".join(lines)
+
+
+def shares(text: str) -> list[int]:
+    """How many requests each transcript's workers answered together."""
+    return [sum(map(int, re.findall(r"\d+", found))) for found in SHARES.findall(text)]
 
 
 def _commands(body: str) -> list[str]:
@@ -206,7 +214,6 @@ def _shell(command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         cwd=ROOT,
-        env={**os.environ, "PATH": f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -48,6 +48,13 @@ elif ! python=$(find_python); then
 fi
 
 echo "make setup: $("$python" --version) で .venv を準備しています（初回は 1 分ほど）…" >&2
+lock=.setup-lock
+if ! mkdir "$lock" 2>/dev/null; then
+    echo "make setup: 別の make setup が実行中です。終わってから、もう一度実行してください（残っているだけなら rmdir $lock）。" >&2
+    exit 2
+fi
+trap 'rmdir "$lock"' EXIT
+trap 'exit 130' INT TERM HUP
 rm -f "$stamp"
 [ "$python" = .venv/bin/python ] || "$python" -m venv --clear .venv
 log=.venv/setup.log

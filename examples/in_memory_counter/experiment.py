@@ -43,19 +43,20 @@ EXPERIMENT = Experiment(
     title="メモリの中のカウンター",
     traffic=traffic,
     requests=VISITORS + 1,
+    pictured="last_read",
     needs=frozenset({"redis"}),
     # --8<-- [start:invariants]
     invariants=(
         Invariant(
             name="accepted",
-            label="受け付けた加算の合計",
+            label="成功した加算の件数",
             observe=accepted,
             expected=VISITORS,
             why="送った 1000 件が、すべて数えるところまで届いたことを確かめます。",
         ),
         Invariant(
             name="last_read",
-            label="最後の読者が見る値",
+            label="最後に尋ねて返った数",
             observe=last_read,
             expected=VISITORS,
             why="どのワーカーが答えても、来場者は 1000 人です。",
@@ -95,6 +96,13 @@ DRILLS = (
         requests=3 * GUESTS + 1,
         needs=frozenset({"redis"}),
         invariants=(
+            Invariant(
+                name="counted",
+                label="停止前に受け付けた加算",
+                observe=lambda trace: sum(e.ok for e in trace.step("before")),
+                expected=GUESTS,
+                why="止める前は、すべて数えています。",
+            ),
             Invariant(
                 name="refused",
                 label="停止中に 500 で断った加算",

@@ -13,7 +13,7 @@ REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 # --8<-- [start:lifespan]
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    # 接続プールはワーカープロセスごとに 1 つ。起動時に開き、終了時に閉じる
+    # 接続プールはワーカープロセスごとに 1 つ。起動時に用意し、終了時に閉じる
     async with redis.from_url(REDIS_URL) as app.state.redis:
         yield
 

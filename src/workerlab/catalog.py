@@ -15,7 +15,7 @@ from typing import cast
 from workerlab.errors import AppError, UnknownTopicError
 from workerlab.experiment import Experiment
 
-ROOT = Path(os.environ.get("WORKERLAB_ROOT", Path(__file__).parents[2]))
+ROOT = Path(os.environ.get("WORKERLAB_ROOT", Path(__file__).parents[2])).resolve()
 """The project's folder: working directory of every server that is started."""
 
 VARIANTS = ("bad", "good")
@@ -72,7 +72,8 @@ class Topic:
         if name not in self.drills:
             known = "、".join(self.drills) or "なし"
             raise UnknownTopicError(
-                f"「{self.slug}」に「{name}」という訓練はありません。指定できる名前: {known}。"
+                f"「{self.slug}」に「{name}」という障害訓練はありません。"
+                f"指定できる名前: {known}。"
             )
         return self.drills[name]
 
@@ -115,6 +116,8 @@ def app_from_file(path: Path) -> str:
         AppError: The file is missing, is no Python file, has a syntax error, or never
             binds the name ``app``.
     """
+    if path.is_dir():
+        raise AppError(f"{path} はフォルダーです。app を持つ .py ファイルを指定してください。")
     if not path.is_file():
         raise AppError(
             f"{path} というファイルがありません。app を持つ .py ファイルのパスを"
@@ -127,6 +130,10 @@ def app_from_file(path: Path) -> str:
         )
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except OSError as error:
+        raise AppError(
+            f"{path} を読めません（{error.strerror}）。権限を確かめてください。"
+        ) from None
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         reason = getattr(error, "msg", str(error))
@@ -134,7 +141,7 @@ def app_from_file(path: Path) -> str:
             f"{path} の {line} 行目に構文エラーがあります（{reason}）。"
             "直してから、もう一度実行してください。"
         ) from None
-    if "app" not in _bound_names(tree):
+    if not {"app", "*"} & _bound_names(tree):
         raise AppError(
             f"{path} に app がありません。app = FastAPI() のように、"
             "ファイルの最上位で app を定義してください。"

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -28,6 +29,8 @@ from workerlab.timeline import timeline
 from workerlab.trace import count_by_worker
 
 HOLDS, VIOLATED, NO_RESULT = 0, 1, 2
+USAGE_ERROR: Any = typer.BadParameter.__base__
+"""What typer raises for unknown options, missing arguments and wrong types."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 app = typer.Typer(
@@ -44,14 +47,40 @@ class Interrupted(WorkerlabError):
     """Somebody ended the run with a signal; everything was stopped first."""
 
 
-def main() -> NoReturn:
-    """Run the command line; a user's mistake is one line on stderr and status 2."""
+def main() -> int:
+    """Run the command line and return its status.
+
+    A user's mistake is one line on stderr and status 2.
+    """
     try:
-        app(standalone_mode=True)
+        status = app(standalone_mode=False)
+        sys.stdout.flush()
     except WorkerlabError as error:
-        print(f"workerlab: {error}", file=sys.stderr)
-        sys.exit(NO_RESULT)
-    sys.exit(HOLDS)
+        return _complain(str(error))
+    except USAGE_ERROR as error:
+        return _complain(
+            f"引数が正しくありません（{error.format_message()}）。"
+            "使い方は workerlab --help で確かめられます。"
+        )
+    except (BrokenPipeError, SystemExit):  # typer turns a broken pipe into SystemExit(1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _complain("出力先が閉じられたので、結果を書ききれませんでした。")
+    return status if isinstance(status, int) else HOLDS
+
+
+def _complain(message: str) -> int:
+    print(f"workerlab: {message}", file=sys.stderr)
+    return NO_RESULT
+
+
+def _whole(text: str | int) -> int:
+    """Read a number; the message names what was typed."""
+    try:
+        return int(text)
+    except ValueError:
+        raise AppError(
+            f"「{text}」は整数ではありません。4 のような整数を指定してください。"
+        ) from None
 
 
 @app.callback(invoke_without_command=True)
@@ -87,8 +116,9 @@ def list_topics(
         print(json.dumps(rows, ensure_ascii=False, indent=2))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in ("実験", "内容", "必要なもの", "偽の直し方", "訓練"):
-        table.add_column(head)
+    table.add_column("実験", no_wrap=True)
+    for head in ("内容", "必要なもの", "偽の直し方", "障害訓練"):
+        table.add_column(head, overflow="fold")
     for row in rows:
         lists = ("、".join(row[key]) or "なし" for key in ("needs", "fakes", "drills"))
         table.add_row(row["topic"], row["title"], *lists)
@@ -100,10 +130,13 @@ def run(
     topic: Annotated[str, typer.Argument(help="実験の名前（workerlab list で一覧）。")],
     variant: Annotated[
         str | None,
-        typer.Option(help="bad（壊れる版）か good（直した版）。省くと bad、訓練では good。"),
+        typer.Option(
+            help="bad（壊れる版）か good（直した版）。省くと bad、障害訓練では good。"
+        ),
     ] = None,
     drill: Annotated[
-        str, typer.Option(help="直し方が壊れるときの訓練の名前（workerlab list で一覧）。")
+        str,
+        typer.Option(help="直し方が壊れる場面（障害訓練）の名前（workerlab list で一覧）。"),
     ] = "",
     app_file: Annotated[
         Path | None,
@@ -112,12 +145,16 @@ def run(
     server: Annotated[
         str, typer.Option(help=f"{'、'.join(SERVERS)} のどれか。省くと、使えるもののうち最初。")
     ] = "",
-    workers: Annotated[int, typer.Option(help="ワーカープロセスの数（1〜64）。")] = 4,
+    workers: Annotated[
+        int, typer.Option(parser=_whole, metavar="数", help="ワーカープロセスの数（1〜64）。")
+    ] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="結果を JSON で出力します。")] = False,
     svg: Annotated[
         Path | None, typer.Option(help="時系列の図を、このファイルに書きます。")
     ] = None,
-    startup_timeout: Annotated[float, typer.Option(help="全ワーカーの準備を待つ秒数。")] = 60.0,
+    startup_timeout: Annotated[
+        int, typer.Option(parser=_whole, metavar="秒", help="全ワーカーの準備を待つ秒数。")
+    ] = 60,
 ) -> None:
     """実際のワーカーを起動して実験を行い、不変条件の表を表示します。"""
     chosen = catalog.find(topic)
@@ -128,16 +165,14 @@ def run(
     _check_choice("--server", server, tuple(filter(experiment.plays_on, SERVERS)))
     if not 1 <= workers <= 64:
         raise AppError(f"--workers {workers} は使えません。1〜64 の整数を指定してください。")
-    if svg is not None and not svg.parent.is_dir():
-        raise AppError(
-            f"--svg {svg} に書けません。{svg.parent} というフォルダーを作ってください。"
-        )
+    if svg is not None:
+        _check_writable(svg)
     location = catalog.app_from_file(app_file) if app_file else chosen.app(variant)
     result = _play(experiment, location, server, workers, startup_timeout)
 
     name = app_file.name if app_file else variant
     if svg is not None:
-        svg.write_text(_picture(result, name), encoding="utf-8")
+        _write(svg, _picture(result, name))
     if as_json:
         about = {"app": location, "server": server, "workers": workers}
         document = {**about, "versions": stage.versions(), **result.to_dict()}
@@ -146,9 +181,12 @@ def run(
         _print_result(result, f"{name}、{server}、ワーカー {workers}")
     if not result.conclusive:
         raise WorkerlabError(
-            f"応答したワーカーが {len(result.trace.workers)} 個なので、結果とは"
-            "みなせません。2 個以上が応答するように、--workers を 2 以上にして"
-            "もう一度実行してください。"
+            f"応答したワーカーが {len(result.trace.workers)} 個なので、結果とはみなせません。"
+            + (
+                "--workers を 2 以上にして、もう一度実行してください。"
+                if workers < 2
+                else "ほかのワーカーは 1 件も応答しませんでした。もう一度実行してください。"
+            )
         )
     raise typer.Exit(HOLDS if result.holds else VIOLATED)
 
@@ -162,13 +200,18 @@ def record(
     """実際に動かした記録（json、svg、表）を作り直します。"""
     topics = [catalog.find(name) for name in names] if names else catalog.topics()
     for topic in topics:
-        _interruptible(recording.record(topic, say=lambda line: print(f"録画: {line}")))
+        _interruptible(recording.record(topic, say=lambda line: print(f"記録: {line}")))
     recording.write_environment(catalog.topics())
 
 
 @app.command()
 def serve(
-    port: Annotated[int, typer.Option(help="待ち受けるポート。0 なら空いている番号。")] = 8000,
+    port: Annotated[
+        int,
+        typer.Option(
+            parser=_whole, metavar="番号", help="待ち受けるポート。0 なら空いている番号。"
+        ),
+    ] = 8000,
 ) -> None:
     """組み立て済みのサイト（site/）を 127.0.0.1 で公開します。"""
     from workerlab import static
@@ -254,7 +297,7 @@ def _picture(result: Result, name: str) -> str:
         result.trace,
         title=f"{experiment.title}（{name}）の記録",
         ident=experiment.topic,
-        expected=experiment.invariants[1].expected,
+        expected=experiment.expected_value,
         standalone=True,
     )
 
@@ -264,6 +307,29 @@ def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
         raise AppError(
             f"{option} {value} は使えません。{'、'.join(choices)} のどれかを指定してください。"
         )
+
+
+def _check_writable(path: Path) -> None:
+    """Before the run, not after it: a result must not get lost."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise AppError(
+            f"--svg {path} に書けません。すでにあるフォルダーの中の、ファイル名を指定して"
+            "ください。"
+        )
+    try:
+        with path.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise AppError(
+            f"--svg {path} に書けません（{error.strerror}）。書ける場所を指定してください。"
+        ) from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise AppError(f"--svg {path} に書けませんでした（{error.strerror}）。") from None
 
 
 def _console() -> Console:

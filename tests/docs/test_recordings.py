@@ -1,5 +1,6 @@
 """Recordings: what pages show follows from real runs, and a fresh run agrees."""
 
+import asyncio
 import datetime as dt
 import json
 import re
@@ -57,9 +58,11 @@ def test_transcript_repeats(topic: Topic, name: str) -> None:
     """Typing the command again prints the same, except for what a race decides."""
     path = recording.Paths(topic=topic).included(name)
     recorded = path.read_text(encoding="utf-8")
-    assert recorded.startswith(f"$ {recording.commands(topic)[name]}\n")
-    fresh = recording.transcript(recording.commands(topic)[name])
+    command, status = recording.commands(topic)[name]
+    assert recorded.startswith(f"$ {command}\n")
+    fresh = asyncio.run(recording.transcript(command, status=status))
     assert runners.normalise(fresh) == runners.normalise(recorded)
+    assert runners.shares(fresh) == runners.shares(recorded)
 
 
 def test_environment_table_is_current() -> None:

@@ -53,7 +53,8 @@ def test_list_names_every_topic() -> None:
     assert TOPIC in workerlab("list").run().stdout
 
 
-def test_app_without_lifespan_is_accepted_by_the_engine() -> None:
+@pytest.mark.parametrize("app", ["raw_asgi.py", "silent_lifespan.py"])
+def test_app_without_lifespan_is_accepted_by_the_engine(app: str) -> None:
     """A raw ASGI callable starts; that it does not count is the experiment's verdict."""
-    done = workerlab("run", TOPIC, "--app", str(APPS / "raw_asgi.py")).run()
+    done = workerlab("run", TOPIC, "--app", str(APPS / app)).run()
     assert done.returncode == 1, done.stderr

