@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8000
 export NO_MKDOCS_2_WARNING := 1  # 広告。移行先は CONTRIBUTING.md にある
 
-.PHONY: help setup site serve test test-all test-browser test-clone check record lock clean
+.PHONY: help setup lab site serve test test-all test-lab test-browser test-clone bench-lab check record lock clean
 
 help: ## この一覧を表示する
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -12,7 +12,11 @@ help: ## この一覧を表示する
 setup: ## .venv を作り、固定した依存を入れる
 	@sh tools/setup.sh
 
-site: setup ## サイトを site/ に組み立てる
+lab: setup ## ライブラボの実行環境を組み立てる（npm と PyPI から。初回は 2 分ほど）
+	@sh tools/lab/build.sh
+	@$(BIN)/python tools/lab_topics.py
+
+site: lab ## サイトを site/ に組み立てる
 	@$(BIN)/python -m mkdocs build --strict --quiet
 
 serve: site ## サイトを組み立て、127.0.0.1 で公開する
@@ -21,9 +25,12 @@ serve: site ## サイトを組み立て、127.0.0.1 で公開する
 test: setup ## Docker もブラウザーも要らないテストをすべて実行する
 	@$(BIN)/python -m pytest -n 2 -m "not browser and not docker and not clone"
 
-test-all: test test-browser test-clone ## 足りないものを入れ、すべてのテストを実行する
+test-all: test test-lab test-browser test-clone ## 足りないものを入れ、すべてのテストを実行する
 
-test-browser: setup site ## Chromium を入れ、ブラウザーのテストを実行する
+test-lab: ## ライブラボの部品を node で試す
+	@node --test tests/lab/*.test.mjs
+
+test-browser: site ## Chromium を入れ、ブラウザーのテストを実行する
 	@sh tools/install-extras.sh
 	@$(BIN)/python -m pytest -m browser
 
@@ -35,6 +42,10 @@ check: setup ## 書式と型を調べる
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
 
+bench-lab: site ## ライブラボの重さを測り、JupyterLite と比べる
+	@sh tools/install-extras.sh
+	@$(BIN)/python tools/lab/bench.py
+
 record: setup ## 記録（json と svg）と、その表を作り直す
 	@$(BIN)/python -m workerlab record
 
@@ -42,4 +53,4 @@ lock: setup ## requirements.in から requirements.txt を作り直す
 	@sh tools/lock.sh
 
 clean: ## 作ったものを消す
-	rm -rf .venv .cache site docs/assets/lab/runtime
+	rm -rf .venv .cache site docs/assets/lab/runtime docs/assets/lab/vendor docs/assets/lab/topics

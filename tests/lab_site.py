@@ -227,12 +227,13 @@ class Lab:
         return self
 
     def code(self) -> str:
-        """What the code field shows."""
-        field = self.host.get_by_role("textbox").first
-        if field.evaluate("element => element.localName") == "textarea":
-            return field.input_value().rstrip("\n")
-        lines = field.locator(".cm-line").all_inner_texts()
-        return "\n".join(line.removesuffix("\n") for line in lines).rstrip("\n")
+        """What the code field shows, whichever of the two it is at this moment."""
+        text: str = self.frame.evaluate(
+            """frame => frame.querySelector("textarea")?.value
+              ?? Array.from(frame.querySelectorAll(".cm-line"), (e) => e.textContent)
+                .join("\\n")"""
+        )
+        return text.rstrip("\n")
 
     def start(self) -> Lab:
         """Press 実行, and wait until the first answers are there."""
@@ -257,11 +258,11 @@ class Lab:
         }
 
 
-def lesson_files() -> dict[str, str]:
-    """``bad`` and ``good`` as the page shows them."""
+def lesson() -> dict[str, Any]:
+    """What the page's lab is given before a run."""
     path = ROOT / "docs" / "assets" / "lab" / "topics" / f"{TOPIC}.json"
-    files: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["files"]
-    return files
+    given: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return given
 
 
 def zipped(path: Path) -> int:
