@@ -180,16 +180,18 @@ def transcript_steps(text: str) -> list[tuple[str, str]]:
 
 
 OBSERVED = re.compile(r"\S+(\s+× 破れた)$")
+WITHIN = re.compile(r"([≤≥] \S+\s+)\S+(\s+○ 成り立つ)$")
 SHARES = re.compile(r"（(\d+(?: / \d+)*) 件）")
 
 
 def normalise(text: str) -> str:
-    """What a race decides becomes ``N``: the observation of a violated invariant, the shares
-    of the workers. Everything else must be equal to the digit, the number of workers too.
+    """What a race decides becomes ``N``: the observation of a violated invariant or of a bound,
+    the shares of the workers. Everything else must be equal to the digit.
     """
     lines = []
     for line in text.strip().splitlines():
         line = OBSERVED.sub(r"N\1", line.rstrip())
+        line = WITHIN.sub(r"\1N\2", line)
         line = SHARES.sub(lambda found: re.sub(r"\d+", "N", found[0]), line)
         lines.append(re.sub(r" +", " ", line))
     return "\n".join(lines)

@@ -9,6 +9,9 @@ from typing import ClassVar
 
 from workerlab.errors import ServiceError
 
+WATCH = 0.2
+"""Seconds between two looks; the watch shares the event loop with the traffic."""
+
 
 class Service(ABC):
     """A running service. Whoever made it also ends it."""
@@ -41,7 +44,7 @@ class Service(ABC):
     async def watch(self) -> None:
         """Return never; raise `ServiceError` when the service is gone."""
         while self.is_up():
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(WATCH)
         raise ServiceError(
             f"{self.title} が実行中に終了しました。この実験は {self.title} が動き続けることが"
             "前提です。メモリ不足などで止められていないかを確かめて、もう一度実行して"

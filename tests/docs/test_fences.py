@@ -97,6 +97,8 @@ def test_numbers_of_a_race_may_differ_others_not() -> None:
     same, differ = runners.normalise, runners.normalise
     assert same("x = 9  1  × 破れた") == same("x = 9  22 × 破れた")
     assert differ("x = 9  1  × 破れた") != differ("x = 8  1  × 破れた")
+    assert same("x ≤ 9 1 ○ 成り立つ") == same("x ≤ 9 2 ○ 成り立つ")
+    assert differ("x ≤ 9 1 ○ 成り立つ") != differ("x ≤ 8 1 ○ 成り立つ")
     assert differ("x 1 ○ 成り立つ") != differ("x 2 ○ 成り立つ")
     assert same("4 個（1 / 22 件）。") == same("4 個（3 / 9 件）。")
     assert differ("4 個（1 / 22 件）。") != differ("3 個（1 / 22 件）。")

