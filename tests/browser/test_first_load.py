@@ -19,7 +19,13 @@ ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
-PAGES = ("", "shared-state/in_memory_counter/", "glossary/", "environment/")
+PAGES = (
+    "",
+    "shared-state/in_memory_counter/",
+    "shared-state/file_append/",
+    "glossary/",
+    "environment/",
+)
 
 
 @pytest.fixture(scope="module")
