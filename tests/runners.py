@@ -181,18 +181,19 @@ def transcript_steps(text: str) -> list[tuple[str, str]]:
 
 OBSERVED = re.compile(r"\S+(\s+× 破れた)$")
 WITHIN = re.compile(r"([≤≥] \S+\s+)\S+(\s+○ 成り立つ)$")
-SHARES = re.compile(r"（(\d+(?: / \d+)*) 件）")
+SHARES = re.compile(r"\d+ 個のワーカーが応答しました（(\d+(?: / \d+)*) 件）")
 
 
 def normalise(text: str) -> str:
     """What a race decides becomes ``N``: the observation of a violated invariant or of a bound,
-    the shares of the workers. Everything else must be equal to the digit.
+    who answered how often (at least two workers, or the command would end with 2). Everything
+    else must be equal to the digit.
     """
     lines = []
     for line in text.strip().splitlines():
         line = OBSERVED.sub(r"N\1", line.rstrip())
         line = WITHIN.sub(r"\1N\2", line)
-        line = SHARES.sub(lambda found: re.sub(r"\d+", "N", found[0]), line)
+        line = SHARES.sub("N 個のワーカーが応答しました（N 件）", line)
         lines.append(re.sub(r" +", " ", line))
     return "\n".join(lines)
 

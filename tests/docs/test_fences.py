@@ -100,7 +100,9 @@ def test_numbers_of_a_race_may_differ_others_not() -> None:
     assert same("x ≤ 9 1 ○ 成り立つ") == same("x ≤ 9 2 ○ 成り立つ")
     assert differ("x ≤ 9 1 ○ 成り立つ") != differ("x ≤ 8 1 ○ 成り立つ")
     assert differ("x 1 ○ 成り立つ") != differ("x 2 ○ 成り立つ")
-    assert same("4 個（1 / 22 件）。") == same("4 個（3 / 9 件）。")
-    assert differ("4 個（1 / 22 件）。") != differ("3 個（1 / 22 件）。")
-    assert differ("4 個（1 / 22 件）。") != differ("4 個（1 / 2 / 3 件）。")
-    assert runners.shares("4 個（1 / 22 件）。") == [23]
+    three, four = (
+        f"{n} 個のワーカーが応答しました（{s} 件）。"
+        for n, s in ((3, "1 / 2 / 3"), (4, "1 / 2 / 2 / 1"))
+    )
+    assert same(three) == same(four)
+    assert runners.shares(three) == runners.shares(four) == [6]
