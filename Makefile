@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8000
 export NO_MKDOCS_2_WARNING := 1  # 広告。移行先は CONTRIBUTING.md にある
 
-.PHONY: help setup lab site serve test test-all test-lab test-browser test-clone bench-lab check record lock clean
+.PHONY: help setup lab site serve test test-all test-lab test-browser test-lab-ui test-clone bench-lab check record lock clean
 
 help: ## この一覧を表示する
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -25,14 +25,18 @@ serve: site ## サイトを組み立て、127.0.0.1 で公開する
 test: setup ## Docker もブラウザーも要らないテストをすべて実行する
 	@$(BIN)/python -m pytest -n 2 -m "not browser and not docker and not clone"
 
-test-all: test test-lab test-browser test-clone ## 足りないものを入れ、すべてのテストを実行する
+test-all: test test-lab test-browser test-lab-ui test-clone ## 足りないものを入れ、すべてのテストを実行する
 
 test-lab: ## ライブラボの部品を node で試す
 	@node --test tests/lab/*.test.mjs
 
 test-browser: site ## Chromium を入れ、ブラウザーのテストを実行する
 	@sh tools/install-extras.sh
-	@$(BIN)/python -m pytest -m browser
+	@$(BIN)/python -m pytest -m browser --ignore tests/browser/test_lab_ui.py
+
+test-lab-ui: site ## ライブラボの画面を Chromium で試す（.ci/run はまだ呼ばない）
+	@sh tools/install-extras.sh
+	@$(BIN)/python -m pytest -m browser tests/browser/test_lab_ui.py
 
 test-clone: setup ## 新しいクローンで README のコマンドを打つ
 	@$(BIN)/python -m pytest -m clone
