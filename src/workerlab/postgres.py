@@ -96,15 +96,15 @@ class PrivatePostgres(Service):
 
     def stop(self) -> None:
         """Stop if it runs: a fast shutdown, which ends the open connections."""
-        if self._process is None:
+        process, self._process = self._process, None  # first: the watch must not see it die
+        if process is None:
             return
-        self._process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
         try:
-            self._process.wait(10)
+            process.wait(10)
         except subprocess.TimeoutExpired:
-            self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(10)
-        self._process = None
+            process.send_signal(signal.SIGQUIT)
+            process.wait(10)
 
     def is_up(self) -> bool:
         """See `Service.is_up`."""
