@@ -289,6 +289,54 @@ def test_a_request_times_out_as_a_value(page):
         assert body(ask(page, at, "/whoami"))["memory"] == 1
 
 
+def test_a_broken_interpreter_is_replaced_and_reported(page):
+    """What goes wrong below Python ends the worker with a reason; the supervisor goes on."""
+    source = """
+from fastapi import FastAPI
+from pyodide.code import run_js
+
+app = FastAPI()
+
+
+@app.get("/break")
+async def break_it():
+    run_js("setTimeout(() => Promise.reject(new Error('broken')), 0)")
+
+
+@app.get("/fine")
+async def fine():
+    return True
+"""
+    with cluster(page, workers=1, **app(source)) as at:
+        ask(page, at, "/break")
+        wait_for(page, "c.workers[0].restarts === 1 && c.workers[0].state === 'ready'", at)
+        deaths = page.evaluate(
+            "at => clusters[at].events.filter(e => e.type === 'worker-died')", at
+        )
+        assert [(d["code"], d["detail"]) for d in deaths] == [("worker-crashed", "broken")]
+        assert body(ask(page, at, "/fine")) is True
+
+
+def test_timers_of_the_snapshot_are_forgotten(page):
+    """Nothing waits for a timer that the build had set: it would never fire."""
+    source = """
+import asyncio
+from fastapi import FastAPI
+
+app = FastAPI()
+loop = asyncio.get_event_loop()
+inherited = [len(loop._timers), str(loop._armed_until)]
+
+
+@app.get("/inherited")
+async def nap():
+    await asyncio.sleep(0.01)
+    return inherited
+"""
+    with cluster(page, workers=1, **app(source)) as at:
+        assert body(ask(page, at, "/inherited")) == [0, "inf"]
+
+
 # -- errors ------------------------------------------------------------------------------
 
 

@@ -14,8 +14,6 @@ import time
 from pathlib import Path
 
 import harness
-from playwright.sync_api import sync_playwright
-from serve import serving
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -91,8 +89,22 @@ def memory():
     return total
 
 
+def settle(deadline=20.0):
+    """Wait until the browser has done nothing for three seconds.
+
+    Before a measurement: its own start-up is not the lab's cost. After one: a reader stays
+    for a while too, and V8 keeps the optimised code only two seconds after it came to rest.
+    """
+    end, quiet = time.monotonic() + deadline, 0
+    while quiet < 12 and time.monotonic() < end:
+        before = cpu_seconds()
+        time.sleep(0.25)
+        quiet = quiet + 1 if cpu_seconds() - before <= 0.02 else 0
+
+
 def measured(server, work):
     """Run *work*; returns its result and the row of costs."""
+    settle()
     server.bytes_sent()
     cpu, wall = cpu_seconds(), time.monotonic()
     result = work()
@@ -114,6 +126,7 @@ def lab_rows(workers, variant):
                 raise SystemExit(f"bench: {result['error']}")
             row.update(pss=row["pss"] - before, first=result["first"], last=result["last"])
             rows[kind] = row
+            settle()
             page.evaluate("keep.cluster.stop().then(() => keep.lab.close())")
             page.close()
     return rows
@@ -158,7 +171,7 @@ def main():
     if not arguments.no_jupyterlite:
         from bench_jupyterlite import jupyterlite_rows
 
-        rows += jupyterlite_rows(measured, serving, sync_playwright)
+        rows += jupyterlite_rows(measured, settle)
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     table(rows)
     named = dict(rows)

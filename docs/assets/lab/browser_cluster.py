@@ -17,7 +17,7 @@ class BrowserCluster:
 
     def __init__(self):
         self.trace = Trace()
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._waiting = {}
         self._last = 0
 
@@ -83,8 +83,8 @@ class BrowserCluster:
         """Send one message to the page and wait for its answer, *timeout* seconds at most."""
         self._last += 1
         number = self._last
-        waiting = self._waiting[number] = self._loop.create_future()
-        timer = self._loop.call_later(timeout, self._expire, number)
+        waiting = self._waiting[number] = self.loop.create_future()
+        timer = self.loop.call_later(timeout, self._expire, number)
         put([kind, number, *fields])
         try:
             return await waiting

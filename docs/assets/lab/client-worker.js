@@ -38,7 +38,7 @@ async function boot({ config, image, engine }) {
     giveBack: (buffer) => post({ type: "give-back", buffer }, [buffer]),
     emit: (json) => post({ type: "output", json }),
     connect: (host, port) => connector.connect(host, port),
-    loopBlocked: () => {},
+    fatal,
   });
   writeEngine(pyodide.FS, engine);
   python = { client: pyodide.pyimport("lab_client"), files: pyodide.pyimport("lab_files"), redis: pyodide.pyimport("lab_redis") };
@@ -78,9 +78,12 @@ async function handle(message) {
   }
 }
 
+/** Nothing fails in silence: the page ends this Worker and says why. @param {any} error */
+function fatal(error) {
+  post({ type: "fatal", layout: error?.name === "LayoutError", detail: String(error?.message ?? error).slice(0, 2000) });
+}
+
+self.addEventListener("unhandledrejection", ({ reason }) => fatal(reason));
 self.onmessage = ({ data }) => {
-  handle(data).catch((error) => {
-    const layout = error?.name === "LayoutError";
-    post({ type: "fatal", id: data.id, layout, detail: String(error?.message ?? error).slice(0, 2000) });
-  });
+  handle(data).catch(fatal);
 };

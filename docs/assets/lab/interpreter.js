@@ -188,17 +188,20 @@ function afterThisTask(work) {
  * @param {(buffer: ArrayBuffer) => void} host.giveBack
  * @param {(json: string) => void} host.emit
  * @param {(host: string, port: number) => Promise<any>} host.connect
- * @param {(blocked: boolean) => void} host.loopBlocked
+ * @param {(error: any) => void} host.fatal  the interpreter is broken and must be ended
+ * @param {(blocked: boolean) => void} [host.loopBlocked] without it nothing here may block, and the
+ *   loop runs on the common stack, which is cheaper
  * @returns {Promise<{ pyodide: any, capabilities: import("./protocol.js").Capabilities }>}
  */
-export async function bootInterpreter(config, image, { borrow, giveBack, emit, connect, loopBlocked }) {
+export async function bootInterpreter(config, image, { borrow, giveBack, emit, connect, fatal, loopBlocked }) {
   settleJspi(config.jspi);
   const pyodide = config.plain ? await bootPlain(config, image) : await bootFromSnapshot(config, image, borrow, giveBack);
+  pyodide._api.on_fatal = fatal;
   const bridge = {
     connect: (/** @type {string} */ host, /** @type {number} */ port) => ({ promise: connect(host, port) }),
     loopBlocked,
     sleep: (/** @type {number} */ milliseconds) => ({ promise: new Promise((resolve) => setTimeout(() => resolve(undefined), milliseconds)) }),
-    iterator: (/** @type {any} */ iterate) => (pyodide._module.jspiSupported ? () => void iterate.callPromising() : afterThisTask(iterate)),
+    iterator: (/** @type {any} */ iterate) => (loopBlocked && pyodide._module.jspiSupported ? () => void iterate.callPromising() : afterThisTask(iterate)),
     lazy: () => fetchLazy(config),
   };
   const boot = pyodide.pyimport("lab_boot");

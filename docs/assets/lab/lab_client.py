@@ -106,3 +106,4 @@ def deliver(batch):
     if _cluster is not None:
         for answer in json.loads(batch):
             _cluster.deliver(*answer)
+        _cluster.loop.iterate()  # a browser task of its own would cost more than the answer

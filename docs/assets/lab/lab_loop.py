@@ -41,6 +41,11 @@ class LabLoop(WebLoop):
         It calls back on a stack that can be suspended, one browser task later; Pyodide's own
         ``scheduleCallback`` takes two.
         """
+        # Timers of the process that made the snapshot will never fire, nor its tasks run.
+        self._ready.clear()
+        self._timers.clear()
+        self._armed_until = float("inf")
+        self._scheduled = self._running = False
         self._wake = bridge.iterator(create_proxy(self._iterate))
 
     def time(self):
@@ -89,6 +94,10 @@ class LabLoop(WebLoop):
         )
         if error is not None:
             traceback.print_exception(error)
+
+    def iterate(self):
+        """Run what is ready now; for calls from JavaScript that nothing waits behind."""
+        self._iterate()
 
     def _schedule(self):
         if self._scheduled or self._running:

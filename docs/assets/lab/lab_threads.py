@@ -27,18 +27,18 @@ def attach(bridge):
 
 
 class _Wait(asyncio.Future):
-    """What ``run_sync`` waits for: its callback runs at once, not on the loop.
+    """What ``run_sync`` waits for: its callback is the browser's to run, not the loop's.
 
     ``run_sync`` makes a future of whatever it is given and waits for a callback of it. On a
-    common future that callback would be the loop's to run, and the loop stands still.
+    common future that callback would be queued on the loop, and the loop stands still. It
+    must not run at once either: Pyodide is in the middle of registering it.
     """
 
     _callback = None
 
     def add_done_callback(self, fn, *, context=None):
         self._callback = fn
-        if self.done():
-            fn(self)
+        self._tell()
 
     def set_result(self, result):
         super().set_result(result)
@@ -49,8 +49,10 @@ class _Wait(asyncio.Future):
         self._tell()
 
     def _tell(self):
-        if self._callback is not None:
-            self._callback(self)
+        callback = self._callback
+        if callback is not None and self.done():
+            self._callback = None
+            scheduleCallback(create_once_callable(lambda: callback(self)), 0)
 
 
 def block_on(box):

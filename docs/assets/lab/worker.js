@@ -36,6 +36,7 @@ async function boot({ config, image }) {
     giveBack: (buffer) => post({ type: "give-back", buffer }, [buffer]),
     emit: (json) => post({ type: "output", json }),
     connect: (host, port) => connector.connect(host, port),
+    fatal,
     loopBlocked: (value) => {
       blocked = value;
       accept();
@@ -84,9 +85,12 @@ async function handle(message) {
   }
 }
 
+/** Nothing fails in silence: the page ends this Worker and says why. @param {any} error */
+function fatal(error) {
+  post({ type: "fatal", layout: error?.name === "LayoutError", detail: String(error?.message ?? error).slice(0, 2000) });
+}
+
+self.addEventListener("unhandledrejection", ({ reason }) => fatal(reason));
 self.onmessage = ({ data }) => {
-  handle(data).catch((error) => {
-    const layout = error?.name === "LayoutError";
-    post({ type: "fatal", layout, detail: String(error?.message ?? error).slice(0, 2000) });
-  });
+  handle(data).catch(fatal);
 };
