@@ -10,7 +10,7 @@ from workerlab.trace import Trace
 
 # --8<-- [start:traffic]
 CROWD = 50
-ARRIVAL = 0.004  # 秒。50 人が、集計の 0.5 秒より短い 0.2 秒の間に次々と着く
+GROUP, ARRIVAL = 5, 0.02  # 5 人ずつ、0.02 秒おきに着く。50 人でも集計の 0.5 秒より短い
 
 
 async def traffic(cluster: Cluster) -> None:
@@ -21,9 +21,10 @@ async def traffic(cluster: Cluster) -> None:
 
 async def crowd(cluster: Cluster, count: int, step: str) -> None:
     async with asyncio.TaskGroup() as people:
-        for _ in range(count):
+        for number in range(count):
+            if number % GROUP == 0:
+                await asyncio.sleep(ARRIVAL)
             people.create_task(cluster.request("GET", "/ranking", step=step, value="version"))
-            await asyncio.sleep(ARRIVAL)
 
 
 # --8<-- [end:traffic]

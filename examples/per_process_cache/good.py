@@ -9,6 +9,8 @@ from typing import Annotated
 
 import redis.asyncio as redis
 from fastapi import Body, FastAPI
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 DATABASE = Path(os.environ.get("DATA_DIR", ".")) / "price.txt"  # データベースの代わり
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -24,7 +26,11 @@ def load_price() -> int:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with redis.from_url(
-        REDIS_URL, socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT
+        REDIS_URL,
+        socket_connect_timeout=TIMEOUT,
+        socket_timeout=TIMEOUT,
+        # Redis の再起動で切れた接続は、1 回だけつなぎ直す。時間切れは繰り返さない
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     ) as app.state.redis:
         yield
 

