@@ -63,10 +63,10 @@ class PrivateMemcached(Service):
 
     def stop(self) -> None:
         """Stop if it runs; nothing of it is worth a graceful end, which takes a second."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
-            self._process = None
+        process, self._process = self._process, None  # first: the watch must not see it die
+        if process is not None:
+            process.kill()
+            process.wait(10)
 
     def is_up(self) -> bool:
         """See `Service.is_up`."""

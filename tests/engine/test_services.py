@@ -94,6 +94,35 @@ def test_memcached_answers_and_a_restart_is_empty_on_the_same_port() -> None:
     within("memcached", look)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("memcached", marks=needs("memcached")),
+        pytest.param("postgres", marks=needs("postgres")),
+    ],
+)
+def test_stop_is_never_seen_as_a_death(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`stop` runs in a thread: a watch may look when the process is already dead."""
+
+    async def look(service: Service) -> None:
+        assert isinstance(service, memcached.PrivateMemcached | postgres.PrivatePostgres)
+        process = service._process
+        assert process is not None
+        seen: list[bool] = []
+        wait = process.wait
+
+        def wait_and_watch(timeout: float | None = None) -> int:
+            code = wait(timeout)
+            seen.append(service.is_up())
+            return code
+
+        monkeypatch.setattr(process, "wait", wait_and_watch)
+        service.stop()
+        assert seen == [True]
+
+    within(name, look)
+
+
 def test_folder_is_empty_and_removed() -> None:
     """What the workers wrote does not stay behind."""
     seen: list[Path] = []
