@@ -13,6 +13,7 @@ GENERAL_PAGES = {
     *("index.md", "glossary.md", "environment.md"),
     "solutions/choose_a_store.md",
 }
+GENERAL_PAGES = {"index.md", "glossary.md", "environment.md", "differences.md"}
 """Pages that are about no single topic."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
 

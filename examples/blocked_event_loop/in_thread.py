@@ -1,0 +1,43 @@
+"""async def のまま、同期の問い合わせだけをスレッドに移します。"""
+
+import os
+import threading
+import time
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+
+UPSTREAM_SECONDS = 1.0  # 社内のサービスが答えるまでの時間のつもり
+
+app = FastAPI()
+lock = threading.Lock()
+running = 0  # いま進んでいる問い合わせの数
+
+
+def fetch_sales() -> int:
+    """社内のサービスに尋ねる代わりに、答えが来るまでの時間だけ眠ります。"""
+    global running
+    with lock:
+        running += 1
+    time.sleep(UPSTREAM_SECONDS)
+    with lock:
+        running -= 1
+    return 1_234_000
+
+
+# --8<-- [start:report]
+@app.get("/report")
+async def read_report() -> dict[str, int]:
+    sales = await run_in_threadpool(fetch_sales)
+    return {"sales": sales, "worker": os.getpid()}
+
+
+# --8<-- [end:report]
+@app.get("/healthz")
+async def healthz() -> dict[str, int]:
+    return {"running": running, "worker": os.getpid()}
+
+
+@app.get("/readyz")
+def readyz() -> dict[str, int]:
+    return {"running": running, "worker": os.getpid()}
