@@ -48,6 +48,7 @@ class ProcessCluster(ABC):
         services: By name; their settings go to the server, and an experiment may stop and
             start them. Their owner is the caller.
         options: More arguments for the server's command line.
+        environment: Variables for the app; those of a service win.
         cwd: Working directory of the server, importable by it.
         startup_timeout: Seconds from launch until every worker has reported.
 
@@ -65,6 +66,7 @@ class ProcessCluster(ABC):
         workers: int = 2,
         services: Mapping[str, Service] | None = None,
         options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         startup_timeout: float = 60.0,
     ) -> None:
@@ -73,6 +75,7 @@ class ProcessCluster(ABC):
         self.trace = Trace()
         self.options = tuple(options)
         self._services = dict(services or {})
+        self._variables = dict(environment or {})
         self._cwd = cwd or Path.cwd()
         self._startup_timeout = startup_timeout
         self._stack = contextlib.AsyncExitStack()
@@ -139,6 +142,7 @@ class ProcessCluster(ABC):
         return {
             **inherited,
             "PYTHONPATH": path,
+            **self._variables,
             **{k: v for s in self._services.values() for k, v in s.env.items()},
             probe.APP_VARIABLE: self.app,
             probe.REPORTS_VARIABLE: str(self._reports),

@@ -2,9 +2,12 @@
 
 import asyncio
 import math
+from pathlib import Path
 
 import pytest
 
+from workerlab import stage
+from workerlab.cluster import Cluster
 from workerlab.errors import TrafficError
 from workerlab.experiment import Experiment, Invariant, Relation, judge, number, run
 from workerlab.trace import Exchange, Trace
@@ -55,6 +58,38 @@ def test_requirement_is_readable(relation: Relation, tolerance: float, text: str
 def test_number_is_readable() -> None:
     """Integers have no point; a missing number is a dash."""
     assert [number(1000.0), number(0.5), number(math.nan)] == ["1000", "0.50", "―"]
+
+
+def test_environment_reaches_the_app_and_a_service_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An experiment's variables replace the shell's; those of a service can't be replaced."""
+    app = tmp_path / "shows_variables.py"
+    app.write_text(
+        "import os\nfrom fastapi import FastAPI\n\napp = FastAPI()\n\n\n"
+        "@app.get('/{name}')\ndef read(name: str) -> dict[str, int]:\n"
+        "    return {'value': len(os.environ[name])}\n"
+    )
+
+    async def ask(cluster: Cluster) -> None:
+        for name in ("GIVEN", "DATA_DIR"):
+            await cluster.request("GET", f"/{name}", step=name, value="value")
+
+    monkeypatch.setenv("GIVEN", "from the shell")
+    experiment = Experiment(
+        topic="t",
+        title="環境変数",
+        traffic=ask,
+        requests=2,
+        invariants=(),
+        needs=frozenset({"files"}),
+        environment={"GIVEN": "x" * 40, "DATA_DIR": ""},
+    )
+    trace = asyncio.run(stage.play(experiment, str(app), workers=1)).trace
+    assert [e.value for e in trace.step("GIVEN")] == [40]
+    (folder,) = trace.step("DATA_DIR")
+    assert folder.value is not None
+    assert folder.value > 0
 
 
 class Scripted:
