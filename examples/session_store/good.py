@@ -12,7 +12,7 @@ from fastapi import Body, Cookie, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
-TIMEOUT = 0.5  # 秒。黙り込んだ Redis を待つ上限
+TIMEOUT = 2  # 秒。黙り込んだ Redis を待つ上限
 SESSION_SECONDS = 30 * 60  # 最後に使ってから 30 分で消える
 STOCK_SECONDS = 0.1  # 在庫を問い合わせる時間のつもり
 
