@@ -10,6 +10,7 @@ from workerlab import stage
 from workerlab.cluster import Cluster
 from workerlab.errors import TrafficError
 from workerlab.experiment import Experiment, Invariant, Relation, judge, number, run
+from workerlab.servers import SERVERS
 from workerlab.trace import Exchange, Trace
 
 
@@ -90,6 +91,40 @@ def test_environment_reaches_the_app_and_a_service_wins(
     (folder,) = trace.step("DATA_DIR")
     assert folder.value is not None
     assert folder.value > 0
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_restart_changes_workers_and_variables_on_the_same_address(
+    tmp_path: Path, server: str
+) -> None:
+    """A deployment: other processes, the environment that was given, no failed request."""
+    app = tmp_path / "shows_variable.py"
+    app.write_text(
+        "import os\nfrom fastapi import FastAPI\n\napp = FastAPI()\n\n\n"
+        "@app.get('/')\ndef read() -> dict[str, int]:\n"
+        "    return {'value': int(os.environ['GIVEN'])}\n"
+    )
+    seen: list[list[int]] = []
+
+    async def deploy(cluster: Cluster) -> None:
+        for environment in ({}, None, {"GIVEN": "2"}):
+            if seen:
+                await cluster.restart(environment)
+            seen.append(await cluster.workers())
+            await cluster.request("GET", "/", step="read", value="value")
+
+    experiment = Experiment(
+        topic="t",
+        title="デプロイ",
+        traffic=deploy,
+        requests=3,
+        invariants=(),
+        environment={"GIVEN": "1"},
+    )
+    trace = asyncio.run(stage.play(experiment, str(app), server=server, workers=2)).trace
+    assert [e.value for e in trace.exchanges] == [1, 1, 2]
+    assert len({pid for pids in seen for pid in pids}) == 6
+    assert [e.kind for e in trace.events] == ["server_restarted"] * 2
 
 
 class Scripted:
