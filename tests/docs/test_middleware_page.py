@@ -3,13 +3,28 @@
 import asyncio
 import importlib
 import importlib.metadata
+import inspect
 import sys
 from pathlib import Path
 
 import aiohttp
 import pytest
+from fastapi import (
+    Depends,
+    FastAPI,
+    HTTPException,
+    Request,
+    Response,
+    WebSocket,
+    WebSocketException,
+)
+from fastapi.requests import HTTPConnection
+from fastapi.testclient import TestClient
 from packaging.requirements import Requirement
 from playwright.async_api import async_playwright
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.websockets import WebSocketDisconnect
 
 import fences
 from workerlab import stage
@@ -205,6 +220,54 @@ async def read(request: Request, value: int) -> dict[str, int]:
     experiment = Experiment(topic="t", title="t", traffic=two, requests=2, invariants=())
     trace = asyncio.run(stage.play(experiment, str(app), workers=1)).trace
     assert sorted(e.value or 0 for e in trace.step("get")) == [0, 1]
+
+
+def test_state_carries_a_value_back() -> None:
+    """What a route puts into `request.state` is there after `call_next`."""
+    seen: list[str] = []
+    app = FastAPI()
+
+    @app.middleware("http")
+    async def look(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        response = await call_next(request)
+        seen.append(request.state.user)
+        return response
+
+    @app.get("/")
+    async def read(request: Request) -> None:
+        request.state.user = "alice"
+
+    TestClient(app).get("/")
+    assert seen == ["alice"]
+
+
+def test_one_dependency_guards_http_and_websocket() -> None:
+    """A dependency on `HTTPConnection` refuses both."""
+
+    def deny(connection: HTTPConnection) -> None:
+        status = 403 if connection.scope["type"] == "http" else 1008
+        error = HTTPException if status == 403 else WebSocketException
+        raise error(status)
+
+    app = FastAPI(dependencies=[Depends(deny)])
+
+    @app.get("/")
+    async def read() -> None: ...
+
+    @app.websocket("/")
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+
+    client = TestClient(app)
+    assert client.get("/").status_code == 403
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/"):
+        pass
+
+
+def test_signed_cookies_live_14_days_by_default() -> None:
+    """In seconds, from the signature on."""
+    parameters = inspect.signature(SessionMiddleware).parameters
+    assert parameters["max_age"].default == 14 * 24 * 60 * 60
 
 
 @pytest.mark.browser
