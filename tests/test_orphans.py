@@ -14,6 +14,7 @@ GENERAL_PAGES = {
     "solutions/choose_a_store.md",
 }
 GENERAL_PAGES = {"index.md", "glossary.md", "environment.md", "differences.md"}
+GENERAL_PAGES = {"index.md", "glossary.md", "environment.md", "solutions/middleware.md"}
 """Pages that are about no single topic."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
 

@@ -68,6 +68,19 @@ class Cluster(Protocol):
         """Let a paused *worker* go on (SIGCONT), unaware of the time that has passed."""
         ...
 
+    async def restart(self, environment: Mapping[str, str] | None = None) -> None:
+        """Stop the whole server and start it anew on the same address, as a deployment does.
+
+        Services keep running. The new workers have new process ids.
+
+        Args:
+            environment: Replaces `Experiment.environment`; ``None`` keeps what it was.
+
+        Raises:
+            StartupError: The server did not come back.
+        """
+        ...
+
     async def measure(self, service: str, quantity: str) -> float:
         """Ask a service for a number, and record it as an event ``"measured"``.
 

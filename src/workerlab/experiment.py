@@ -7,8 +7,8 @@ in the `Cluster` that they hand over. Standard library only: runs in Pyodide.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from workerlab.cluster import Cluster
@@ -98,6 +98,9 @@ class Experiment:
     """Names of the servers on which it has a meaning; empty: all of them."""
     options: tuple[str, ...] = ()
     """Arguments for the server's command line, ``("--preload",)``."""
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Variables that the app reads, as a deployment sets them. A secret is made anew for each
+    run of the command (`secrets`), never written down."""
     drill: str = ""
     """Name of a fault that is injected to show when the fix breaks; empty: the main one."""
     may_lose_requests: bool = False

@@ -48,6 +48,7 @@ class ProcessCluster(ABC):
         services: By name; their settings go to the server, and an experiment may stop and
             start them. Their owner is the caller.
         options: More arguments for the server's command line.
+        environment: Variables for the app; those of a service win.
         cwd: Working directory of the server, importable by it.
         startup_timeout: Seconds from launch until every worker has reported.
 
@@ -65,6 +66,7 @@ class ProcessCluster(ABC):
         workers: int = 2,
         services: Mapping[str, Service] | None = None,
         options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         startup_timeout: float = 60.0,
     ) -> None:
@@ -73,9 +75,13 @@ class ProcessCluster(ABC):
         self.trace = Trace()
         self.options = tuple(options)
         self._services = dict(services or {})
+        self._variables = dict(environment or {})
         self._cwd = cwd or Path.cwd()
         self._startup_timeout = startup_timeout
         self._stack = contextlib.AsyncExitStack()
+        self._restarting = False
+        self.port = 0
+        """The port on 127.0.0.1; 0 until the kernel has given one, then it stays."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
@@ -86,7 +92,10 @@ class ProcessCluster(ABC):
 
     async def __aenter__(self) -> Self:
         try:
+            home = tempfile.TemporaryDirectory(prefix="workerlab-")
+            self._home = Path(self._stack.enter_context(home))
             self._launch()
+            self._stack.callback(self._stop)
             await self._wait_until_ready()
             self.trace = Trace()  # time zero is when the workers are ready
             self._client = await self._stack.enter_async_context(
@@ -106,13 +115,11 @@ class ProcessCluster(ABC):
         await self._stack.aclose()
 
     def _launch(self) -> None:
-        home = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="workerlab-")))
-        self._reports = home / "reports"
-        self._reports.mkdir()
-        self._log = home / "server.log"
+        self._reports = Path(tempfile.mkdtemp(prefix="reports-", dir=self._home))
+        self._log = self._home / "server.log"
         with (
-            socket.create_server(("127.0.0.1", 0), backlog=2048) as listener,
-            self._log.open("wb") as log,
+            socket.create_server(("127.0.0.1", self.port), backlog=2048) as listener,
+            self._log.open("ab") as log,
         ):
             self.port = listener.getsockname()[1]
             self._process = subprocess.Popen(
@@ -125,7 +132,6 @@ class ProcessCluster(ABC):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # its own group: Ctrl-C reaches us, we stop it
             )
-        self._stack.callback(self._stop)
 
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join(
@@ -139,6 +145,7 @@ class ProcessCluster(ABC):
         return {
             **inherited,
             "PYTHONPATH": path,
+            **self._variables,
             **{k: v for s in self._services.values() for k, v in s.env.items()},
             probe.APP_VARIABLE: self.app,
             probe.REPORTS_VARIABLE: str(self._reports),
@@ -234,6 +241,17 @@ class ProcessCluster(ABC):
         self.trace.note("worker_resumed", worker=worker, detail="SIGCONT")
         os.kill(worker, signal.SIGCONT)
 
+    async def restart(self, environment: Mapping[str, str] | None = None) -> None:
+        """See `workerlab.cluster.Cluster.restart`."""
+        self._restarting = True
+        await asyncio.to_thread(self._stop)
+        if environment is not None:
+            self._variables = dict(environment)
+        self._launch()
+        await self._wait_until_ready()
+        self._restarting = False
+        self.trace.note("server_restarted")
+
     async def measure(self, service: str, quantity: str) -> float:
         """See `workerlab.cluster.Cluster.measure`."""
         value = await asyncio.to_thread(self._services[service].measure, quantity)
@@ -265,6 +283,9 @@ class ProcessCluster(ABC):
         """
         while True:
             code = self._supervisor.poll()
+            if self._restarting:  # its end is wanted, and `restart` tells a failed start
+                await asyncio.sleep(WATCH)
+                continue
             if code is not None:
                 raise TrafficError(
                     f"サーバー（{self.name}）が実行中に終了しました（終了コード {code}）"

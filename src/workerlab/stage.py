@@ -61,6 +61,7 @@ async def play(
                 cwd=ROOT,
                 services=services,
                 options=experiment.options,
+                environment=experiment.environment,
                 startup_timeout=startup_timeout,
             )
         )

@@ -2,11 +2,15 @@
 
 import asyncio
 import math
+from pathlib import Path
 
 import pytest
 
+from workerlab import stage
+from workerlab.cluster import Cluster
 from workerlab.errors import TrafficError
 from workerlab.experiment import Experiment, Invariant, Relation, judge, number, run
+from workerlab.servers import SERVERS
 from workerlab.trace import Exchange, Trace
 
 
@@ -55,6 +59,72 @@ def test_requirement_is_readable(relation: Relation, tolerance: float, text: str
 def test_number_is_readable() -> None:
     """Integers have no point; a missing number is a dash."""
     assert [number(1000.0), number(0.5), number(math.nan)] == ["1000", "0.50", "―"]
+
+
+def test_environment_reaches_the_app_and_a_service_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An experiment's variables replace the shell's; those of a service can't be replaced."""
+    app = tmp_path / "shows_variables.py"
+    app.write_text(
+        "import os\nfrom fastapi import FastAPI\n\napp = FastAPI()\n\n\n"
+        "@app.get('/{name}')\ndef read(name: str) -> dict[str, int]:\n"
+        "    return {'value': len(os.environ[name])}\n"
+    )
+
+    async def ask(cluster: Cluster) -> None:
+        for name in ("GIVEN", "DATA_DIR"):
+            await cluster.request("GET", f"/{name}", step=name, value="value")
+
+    monkeypatch.setenv("GIVEN", "from the shell")
+    experiment = Experiment(
+        topic="t",
+        title="環境変数",
+        traffic=ask,
+        requests=2,
+        invariants=(),
+        needs=frozenset({"files"}),
+        environment={"GIVEN": "x" * 40, "DATA_DIR": ""},
+    )
+    trace = asyncio.run(stage.play(experiment, str(app), workers=1)).trace
+    assert [e.value for e in trace.step("GIVEN")] == [40]
+    (folder,) = trace.step("DATA_DIR")
+    assert folder.value is not None
+    assert folder.value > 0
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_restart_changes_workers_and_variables_on_the_same_address(
+    tmp_path: Path, server: str
+) -> None:
+    """A deployment: other processes, the environment that was given, no failed request."""
+    app = tmp_path / "shows_variable.py"
+    app.write_text(
+        "import os\nfrom fastapi import FastAPI\n\napp = FastAPI()\n\n\n"
+        "@app.get('/')\ndef read() -> dict[str, int]:\n"
+        "    return {'value': int(os.environ['GIVEN'])}\n"
+    )
+    seen: list[list[int]] = []
+
+    async def deploy(cluster: Cluster) -> None:
+        for environment in ({}, None, {"GIVEN": "2"}):
+            if seen:
+                await cluster.restart(environment)
+            seen.append(await cluster.workers())
+            await cluster.request("GET", "/", step="read", value="value")
+
+    experiment = Experiment(
+        topic="t",
+        title="デプロイ",
+        traffic=deploy,
+        requests=3,
+        invariants=(),
+        environment={"GIVEN": "1"},
+    )
+    trace = asyncio.run(stage.play(experiment, str(app), server=server, workers=2)).trace
+    assert [e.value for e in trace.exchanges] == [1, 1, 2]
+    assert len({pid for pids in seen for pid in pids}) == 6
+    assert [e.kind for e in trace.events] == ["server_restarted"] * 2
 
 
 class Scripted:
