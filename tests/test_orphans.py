@@ -9,7 +9,7 @@ import yaml
 from workerlab import recording
 from workerlab.catalog import ROOT, VARIANTS, Topic, topics
 
-GENERAL_PAGES = {"index.md", "glossary.md", "environment.md"}
+GENERAL_PAGES = {"index.md", "glossary.md", "environment.md", "solutions/dependencies.md"}
 """Pages that are about no single topic."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
 

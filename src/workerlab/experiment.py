@@ -86,7 +86,7 @@ class Beside:
     name: str
     """What `Cluster.stop_service` and `start_service` call it."""
     command: tuple[str, ...]
-    """A Python module and its arguments: ``("taskiq", "worker", "examples.x.tasks:broker")``."""
+    """A Python module and its arguments: ``("taskiq", "worker", "examples.x.jobs:broker")``."""
     ready: str
     """What it writes when it is ready, on stdout or stderr: ``"Listening started"``."""
 
