@@ -15,6 +15,7 @@ GENERAL_PAGES = {
 }
 GENERAL_PAGES = {"index.md", "glossary.md", "environment.md", "differences.md"}
 GENERAL_PAGES = {"index.md", "glossary.md", "environment.md", "solutions/middleware.md"}
+GENERAL_PAGES = {"index.md", "glossary.md", "environment.md", "solutions/dependencies.md"}
 """Pages that are about no single topic."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
 

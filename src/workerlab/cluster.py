@@ -93,6 +93,8 @@ class Cluster(Protocol):
     async def stop_service(self, name: str) -> None:
         """Stop a service that the experiment needs (``"redis"``), keeping its files.
 
+        A process that runs beside the server has a name here too, and is killed.
+
         Raises:
             ServiceError: This stage does not own the service (a ``REDIS_URL`` of the user).
         """

@@ -80,6 +80,18 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A process that runs beside the server, whichever variant of the app is served."""
+
+    name: str
+    """What `Cluster.stop_service` and `start_service` call it."""
+    command: tuple[str, ...]
+    """A Python module and its arguments: ``("taskiq", "worker", "examples.x.jobs:broker")``."""
+    ready: str
+    """What it writes when it is ready, on stdout or stderr: ``"Listening started"``."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """A failure of one topic, as traffic and invariants."""
 
@@ -101,6 +113,8 @@ class Experiment:
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Variables that the app reads, as a deployment sets them. A secret is made anew for each
     run of the command (`secrets`), never written down."""
+    beside: tuple[Beside, ...] = ()
+    """Processes that run beside the server, with the same settings of the services."""
     drill: str = ""
     """Name of a fault that is injected to show when the fix breaks; empty: the main one."""
     may_lose_requests: bool = False

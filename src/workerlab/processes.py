@@ -191,7 +191,7 @@ class ProcessCluster(ABC):
         except subprocess.TimeoutExpired:
             pass
         finally:
-            _kill_group(group)
+            kill_group(group)
             process.wait()
 
     # -- what an experiment may do --------------------------------------------------------
@@ -311,12 +311,16 @@ class ProcessCluster(ABC):
         }
 
     def _log_hint(self) -> str:
-        """The last line that the server wrote, as a parenthesis; empty if it wrote none."""
-        with self._log.open("rb") as log:
-            log.seek(max(0, self._log.stat().st_size - 8192))
-            lines = log.read().decode("utf-8", errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return f"。ログの最後の行: {last[:200]}" if last else ""
+        return log_hint(self._log)
+
+
+def log_hint(path: Path) -> str:
+    """The last line of a log, as a parenthesis; empty if nothing was written."""
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - 8192))
+        lines = log.read().decode("utf-8", errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"。ログの最後の行: {last[:200]}" if last else ""
 
 
 def python_module(name: str, *arguments: str) -> list[str]:
@@ -331,7 +335,7 @@ def _is_running(pid: int) -> bool:
         return False
 
 
-def _kill_group(group: int) -> None:
+def kill_group(group: int) -> None:
     """SIGKILL what is left of a process group, and wait until it is gone.
 
     A zombie counts as gone: it is its parent's business. In a container whose PID 1 does not

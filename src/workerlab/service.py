@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
 
 from workerlab.errors import ServiceError
 
@@ -16,7 +15,7 @@ WATCH = 0.2
 class Service(ABC):
     """A running service. Whoever made it also ends it."""
 
-    title: ClassVar[str]
+    title: str
     """What messages call it."""
     env: Mapping[str, str]
     """Variables that point the app to the service."""

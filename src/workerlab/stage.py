@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from workerlab import experiment as experiments
+from workerlab.beside import running_beside
 from workerlab.catalog import ROOT
 from workerlab.errors import WorkerlabError
 from workerlab.experiment import Experiment, Result
@@ -54,6 +55,11 @@ async def play(
             need: await stack.enter_async_context(SERVICES[need]())
             for need in sorted(experiment.needs)
         }
+        settings = {key: value for s in services.values() for key, value in s.env.items()}
+        for beside in experiment.beside:
+            services[beside.name] = await stack.enter_async_context(
+                running_beside(beside, env=settings, cwd=ROOT)
+            )
         cluster = await stack.enter_async_context(
             SERVERS[server](
                 app,
