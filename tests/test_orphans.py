@@ -10,12 +10,9 @@ from workerlab import recording
 from workerlab.catalog import ROOT, VARIANTS, Topic, topics
 
 GENERAL_PAGES = {
-    *("index.md", "glossary.md", "environment.md"),
-    "solutions/choose_a_store.md",
+    *("index.md", "glossary.md", "environment.md", "differences.md"),
+    *(f"solutions/{page}.md" for page in ("choose_a_store", "middleware", "dependencies")),
 }
-GENERAL_PAGES = {"index.md", "glossary.md", "environment.md", "differences.md"}
-GENERAL_PAGES = {"index.md", "glossary.md", "environment.md", "solutions/middleware.md"}
-GENERAL_PAGES = {"index.md", "glossary.md", "environment.md", "solutions/dependencies.md"}
 """Pages that are about no single topic."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
 
