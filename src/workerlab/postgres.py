@@ -111,7 +111,10 @@ class PrivatePostgres(Service):
         return self._process is None or self._process.poll() is None
 
     def measure(self, quantity: str) -> float:
-        """``backends``: client connections now; ``idle_in_transaction``: those that sit."""
+        """``backends``: client connections now; ``idle_in_transaction``: those that sit.
+
+        The app's, that is: those of ``psql``, which measures, do not count.
+        """
         condition = {
             "backends": "true",
             "idle_in_transaction": "state LIKE 'idle in transaction%'",
@@ -119,7 +122,8 @@ class PrivatePostgres(Service):
         done = self._run(
             *("psql", "--host", str(self._home), "--username=postgres", "-tAc"),
             "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' "
-            f"AND pid <> pg_backend_pid() AND {condition}",
+            # not psql: the backend of the measurement before may still be ending
+            f"AND application_name <> 'psql' AND {condition}",
         )
         if done.returncode:
             raise ServiceError(

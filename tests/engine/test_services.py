@@ -46,6 +46,9 @@ def test_postgres_is_empty_counts_its_clients_and_keeps_data_over_a_restart() ->
             one.execute("INSERT INTO t VALUES (42)")
             two.execute("SELECT 1")
             assert service.measure("backends") == 2
+            # A measurement that has not ended yet does not count itself into the next one.
+            with psycopg.connect(url, application_name="psql"):
+                assert service.measure("backends") == 2
             assert service.measure("idle_in_transaction") == 1
         service.stop()
         assert service.is_up(), "stopped on purpose is not a failure"
