@@ -34,7 +34,7 @@ test-browser: site ## Chromium を入れ、ブラウザーのテストを実行�
 	@sh tools/install-extras.sh
 	@$(BIN)/python -m pytest -m browser --ignore tests/browser/test_lab_ui.py
 
-test-lab-ui: site ## ライブラボの画面を Chromium で試す（.ci/run はまだ呼ばない）
+test-lab-ui: site ## ライブラボの画面を Chromium で試す
 	@sh tools/install-extras.sh
 	@$(BIN)/python -m pytest -m browser tests/browser/test_lab_ui.py
 
