@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8000
 export NO_MKDOCS_2_WARNING := 1  # 広告。移行先は CONTRIBUTING.md にある
 
-.PHONY: help setup lab site serve test test-all test-lab test-browser test-lab-ui test-clone bench-lab check record lock clean
+.PHONY: help setup lab site serve test test-all test-lab test-browser test-lab-ui test-clone bench-lab check repeat record lock clean
 
 help: ## この一覧を表示する
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -49,6 +49,9 @@ check: setup ## 書式と型を調べる
 bench-lab: site ## ライブラボの重さを測り、JupyterLite と比べる
 	@sh tools/install-extras.sh
 	@$(BIN)/python tools/lab/bench.py
+
+repeat: setup ## 全実験を、サーバーごとに 20 回ずつ続けて動かし、結果を表にする（数時間）
+	@$(BIN)/python tools/repeat.py
 
 record: setup ## 記録（json と svg）と、その表を作り直す
 	@$(BIN)/python -m workerlab record
