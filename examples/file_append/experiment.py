@@ -37,7 +37,7 @@ async def traffic(cluster: Cluster) -> None:
 
 # --8<-- [end:traffic]
 def note(cluster: Cluster, read: Exchange) -> None:
-    """答えの本文は録画に残らないので、判定に使う数を出来事として残す。"""
+    """答えの本文は記録に残らないので、判定に使う数を出来事として残す。"""
     for name in ("lines", "intact", "count"):
         if read.ok:
             cluster.trace.note("measured", detail=name, value=read.body[name])

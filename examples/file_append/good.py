@@ -28,13 +28,14 @@ def add_reading(reading: dict[str, Any]) -> dict[str, int]:
     with READINGS.open("ab", buffering=0) as file, COUNTER.open("r+") as counter:
         if file.write(line) != len(line):  # write(2) は 1 回。ほかの行は割り込めない
             raise OSError("1 行を書き切れませんでした")
+        os.fsync(file.fileno())  # OS からディスクへ
         fcntl.flock(counter, fcntl.LOCK_EX)  # ロックは close が外す
         number = int(counter.read() or 0) + 1
         time.sleep(CHECK)
         counter.seek(0)
         counter.write(f"{number:08}")  # いつも 8 桁で上書きする
         counter.flush()  # Python のバッファーから OS へ
-        os.fsync(counter.fileno())  # OS からディスクへ
+        os.fsync(counter.fileno())
     return {"number": number, "worker": os.getpid()}
 
 

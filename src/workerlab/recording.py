@@ -225,7 +225,7 @@ def fakes_list(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
     for fake in topic.fakes:
         run = runs[f"fakes/{fake.name}", PICTURED]
         broken = "、".join(
-            f"{v['label']}は {_observed(v)}" for v in run["invariants"] if not v["holds"]
+            f"「{v['label']}」が {_observed(v)}" for v in run["invariants"] if not v["holds"]
         )
         parts.append(
             f'''??? failure "{fake.summary.removesuffix("。")}"
@@ -236,7 +236,7 @@ def fakes_list(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
     --8<-- "{topic.slug}/fakes/{fake.name}.py:fix"
     ```
 
-    **結果**：{broken}でした（uvicorn、{WORKERS} ワーカー）。
+    **結果**：{broken} でした（uvicorn、{WORKERS} ワーカー）。
 
     {fake.failure}
 '''

@@ -149,9 +149,10 @@ def _staircase(
     columns: dict[float, float] = {}
     for exchange in seen:
         columns[_x(exchange.end, seconds)] = exchange.value or 0.0
-    points = " ".join(
-        f"{x:g},{base - room * value / peak:.1f}" for x, value in sorted(columns.items())
-    )
+    stairs = sorted(columns.items())
+    if len(stairs) == 1:  # a line of one point draws nothing, not even its round end
+        stairs.append((stairs[0][0] + 0.1, stairs[0][1]))
+    points = " ".join(f"{x:g},{base - room * value / peak:.1f}" for x, value in stairs)
     return (
         f'<polyline class="wl-value" points="{points}" fill="none" stroke-width="2.5" '
         'stroke="var(--wl-value, #3f51b5)" stroke-linejoin="round" '

@@ -745,7 +745,7 @@ def test_sqlite_notifies_nobody(lite: Callable[..., sqlite3.Connection]) -> None
         lite().execute("NOTIFY news")
 
 
-@proves("仕事の列", "Valkey", "ストリーム。落ちた人の分は、`XAUTOCLAIM` で引き取る")
+@proves("仕事の列", "Valkey", "ストリーム。死んだワーカーの分は、`XAUTOCLAIM` で引き取る")
 def test_valkey_stream_hands_over(valkey: redis.Redis) -> None:
     """What one took and never confirmed another can claim; the second job went to another."""
     valkey.xgroup_create("jobs", "workers", id="0", mkstream=True)
@@ -765,7 +765,7 @@ def test_memcached_has_no_lists(cache: Client, memcached_address: str) -> None:
     assert refuses(memcached_address, "lpush jobs 1")
 
 
-@proves("仕事の列", "PostgreSQL", "`FOR UPDATE SKIP LOCKED`。落ちた人の分は、列に戻る")
+@proves("仕事の列", "PostgreSQL", "`FOR UPDATE SKIP LOCKED`。死んだワーカーの分は、列に戻る")
 def test_postgres_queue_skips_what_others_took(
     pg: psycopg.Connection, postgres_url: str
 ) -> None:
@@ -783,7 +783,9 @@ def test_postgres_queue_skips_what_others_took(
     wait_until(lambda: pg.execute(take).fetchone() == (1,), "the job to be free again")
 
 
-@proves("仕事の列", "SQLite", "`BEGIN IMMEDIATE` で 1 人ずつ取る。落ちた人の分は、列に戻る")
+@proves(
+    "仕事の列", "SQLite", "`BEGIN IMMEDIATE` で 1 人ずつ取る。死んだワーカーの分は、列に戻る"
+)
 def test_sqlite_queue_serves_one_at_a_time(lite: Callable[..., sqlite3.Connection]) -> None:
     """While one has a job in hand nobody takes another; it returns with its worker's end."""
     one, two = lite(), lite()

@@ -77,6 +77,13 @@ def test_killed_worker_is_marked_in_its_lane() -> None:
     assert any(t.text == "kill -9" for t in draw(trace).iter(f"{SVG}text"))
 
 
+def test_single_value_is_drawn() -> None:
+    """A line of one point would draw nothing: it gets a second one beside it."""
+    line = draw(trace_of((7, 0.1, 200, 0))).find(f".//{SVG}polyline")
+    assert line is not None
+    assert len(line.get("points", "").split()) == 2
+
+
 def test_values_stay_inside_the_lane() -> None:
     """The largest value is drawn at the expected line, none above its lane."""
     svg = draw(trace_of((7, 0.1, 200, 500), (7, 0.2, 200, 1000)), expected=1000)
