@@ -9,7 +9,7 @@ import time
 
 from fastapi import FastAPI
 
-UPSTREAM_SECONDS = 1.0  # 社内のサービスが答えるまでの時間のつもり
+UPSTREAM_SECONDS = float(os.environ.get("UPSTREAM_SECONDS", "1"))  # 社内の答えを待つ
 
 app = FastAPI()
 lock = threading.Lock()

@@ -55,7 +55,7 @@ async def read_ranking() -> dict[str, int]:
 
 @app.post("/sales")
 async def add_sale() -> dict[str, int]:
-    await app.state.redis.delete("ranking:fresh")  # 古い印だけを付け、結果は残す
+    await app.state.redis.delete("ranking:fresh")  # 新しさの印だけを消し、結果は残す
     return {"worker": os.getpid()}
 
 

@@ -63,7 +63,7 @@ EXPERIMENT = Experiment(
             label="知らせた変更のあとに古い価格を返した件数",
             observe=lambda trace: stale(trace, "told", SECOND),
             expected=0,
-            why="アプリが変えた価格は、知らせが届けばすぐに全ワーカーで新しくなります。",
+            why="アプリが変えた価格は、知らせが届いたワーカーから新しくなります。",
         ),
         Invariant(
             name="late",

@@ -18,15 +18,18 @@ REPORT = text("SELECT n FROM generate_series(1, 100) AS n WHERE n = :number")
 
 
 # --8<-- [start:engine]
-WORKERS = int(os.environ.get("WEB_CONCURRENCY", "4"))
+WORKERS = int(os.environ["WEB_CONCURRENCY"])  # --workers は、アプリには届かない
 CONNECTION_BUDGET = 20  # max_connections = 30 のうち、このアプリが使ってよい数
+POOL_SIZE = CONNECTION_BUDGET // WORKERS
+if POOL_SIZE < 1:  # SQLAlchemy の pool_size=0 は「上限なし」
+    raise RuntimeError("接続の予算より、ワーカーのほうが多くなっています")
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.engine = create_engine(
         os.environ["DATABASE_URL"],
-        pool_size=CONNECTION_BUDGET // WORKERS,
+        pool_size=POOL_SIZE,
         max_overflow=0,  # 予算を超えて開かない
         pool_timeout=3,  # 空きを待つ秒数。過ぎたら例外
         pool_pre_ping=True,  # 貸す前に、切れた接続を取り替える

@@ -20,7 +20,7 @@ CHARGE_SECONDS = 0.2  # カード会社の返事を待つ時間の代わり。�
 # --8<-- [start:session]
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    engine = create_engine(os.environ["DATABASE_URL"])  # fork の後に、プロセスに 1 つ
+    engine = create_engine(os.environ["DATABASE_URL"])  # ワーカーの中で、プロセスに 1 つ
     with engine.begin() as setup:
         setup.execute(text("SELECT pg_advisory_xact_lock(1)"))  # 表を作るのは 1 つずつ
         setup.execute(text("CREATE TABLE IF NOT EXISTS orders (number integer PRIMARY KEY)"))

@@ -145,6 +145,7 @@ class ProcessCluster(ABC):
         return {
             **inherited,
             "PYTHONPATH": path,
+            "WEB_CONCURRENCY": str(self.worker_count),  # --workers does not reach the app
             **self._variables,
             **{k: v for s in self._services.values() for k, v in s.env.items()},
             probe.APP_VARIABLE: self.app,

@@ -147,6 +147,27 @@ def test_freshness_ends_between_60_and_70_seconds(monkeypatch: pytest.MonkeyPatc
     assert 3590 <= kept <= 3600
 
 
+def test_sale_during_a_computation_is_counted_by_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the page admits: the ranking in the making is called fresh all the same."""
+
+    async def sell_meanwhile() -> tuple[int, int]:
+        async with good_in_process(monkeypatch) as (good, client):
+            monkeypatch.setattr(good, "COMPUTE_SECONDS", 0.3)
+            making = asyncio.create_task(client.get("/ranking"))
+            while not await good.app.state.redis.exists("ranking:lock"):
+                await asyncio.sleep(0.01)
+            await client.post("/sales")
+            await making
+            again = (await client.get("/ranking")).json()["version"]
+            return again, await good.app.state.redis.pttl("ranking:fresh")
+
+    version, fresh = asyncio.run(sell_meanwhile())
+    assert version == 1
+    assert fresh > 50_000
+
+
 def test_who_gets_the_lock_late_does_not_compute_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

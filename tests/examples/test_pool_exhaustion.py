@@ -1,13 +1,16 @@
 """pool_exhaustion: pools of all workers together need a budget, and must be given back."""
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import anyio.to_thread
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import QueuePool, create_engine
 from sqlalchemy.exc import OperationalError, TimeoutError
 
 from contract import FOUR, broken, drills, fakes, play, skip_if_missing
@@ -30,6 +33,35 @@ def test_bad_overruns_the_database(server: str, workers: int) -> None:
 def test_good_stays_in_its_budget(server: str, workers: int) -> None:
     """A budget, and connections given back before slow work: nothing fails."""
     assert broken(play(SLUG, "good", server, workers)) == set()
+
+
+def test_budget_follows_the_number_of_workers() -> None:
+    """Eight workers share the same 20 connections: WEB_CONCURRENCY tells them their number."""
+    assert broken(play(SLUG, "good", "uvicorn", 8)) == set()
+
+
+def test_more_workers_than_connections_do_not_start() -> None:
+    """A pool of size 0 would be one without a limit, so good.py refuses."""
+    code = "import examples.pool_exhaustion.good"
+    env = {**os.environ, "WEB_CONCURRENCY": "21", "DATABASE_URL": "postgresql:///unused"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=catalog.ROOT,
+        env=env,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "接続の予算より" in done.stderr.decode()
+    unlimited = create_engine("sqlite://", poolclass=QueuePool, pool_size=0, max_overflow=0)
+    with unlimited.connect(), unlimited.connect(), unlimited.connect():
+        pass
+    unlimited.dispose()
+
+
+def test_pool_waits_thirty_seconds_unless_told() -> None:
+    """SQLAlchemy's default, which the page names."""
+    assert create_engine("postgresql+psycopg://").pool.timeout() == 30  # type: ignore[attr-defined]
 
 
 BREAKS = {

@@ -252,3 +252,21 @@ def test_uvicorn_has_no_preload() -> None:
     options = {option for parameter in uvicorn_command.params for option in parameter.opts}
     assert "--workers" in options
     assert not {option for option in options if "preload" in option}
+
+
+def test_a_key_is_verified_everywhere_before_it_signs() -> None:
+    """Rolling deployments: keys [new, old] first, then [old, new], never the last one at once."""
+    old, new = secrets.token_hex(32), secrets.token_hex(32)
+
+    def accepted(signing: list[str], verifying: list[str]) -> bool:
+        try:
+            TimestampSigner(verifying).unsign(TimestampSigner(signing).sign(b"alice"))
+        except BadSignature:
+            return False
+        return True
+
+    assert not accepted([old, new], [old]), "a process not deployed yet logs alice out"
+    first, second = [new, old], [old, new]
+    for one, other in (([old], first), (first, second)):
+        assert accepted(one, other)
+        assert accepted(other, one)

@@ -1,4 +1,4 @@
-"""依存関係が、正常に終わったときだけセッションを閉じます。
+"""依存が、正常に終わったときだけセッションを閉じます。
 
 誘惑: yield の後に後片付けを書けば、リクエストが終わるたびに実行されそうです。
 破綻: 例外は yield の行から送り込まれるので、後の行は実行されず、接続が返りません。
@@ -18,7 +18,7 @@ RENDER_SECONDS = 0.3  # 帳票を作る時間の代わり。データベース�
 REPORT = text("SELECT n FROM generate_series(1, 100) AS n WHERE n = :number")
 
 
-WORKERS = int(os.environ.get("WEB_CONCURRENCY", "4"))
+WORKERS = int(os.environ["WEB_CONCURRENCY"])  # --workers は、アプリには届かない
 CONNECTION_BUDGET = 20  # max_connections = 30 のうち、このアプリが使ってよい数
 
 
