@@ -70,8 +70,11 @@ def test_eight_workers_do_not_help() -> None:
 def test_fake_is_caught(fake: str, server: str, workers: int) -> None:
     """More threads, a time limit, a task, a dependency: the call stays on the loop."""
     result = play(SLUG, fake, server, workers)
-    assert broken(result) == STALL
     assert observed(result, "overlap") == 0
+    if fake == "async_dependency":  # its def part lets some probes, at times all, slip through
+        assert {"overlap"} <= broken(result) <= STALL
+    else:
+        assert broken(result) == STALL
 
 
 @servers

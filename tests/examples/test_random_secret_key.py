@@ -255,7 +255,7 @@ def test_uvicorn_has_no_preload() -> None:
 
 
 def test_a_key_is_verified_everywhere_before_it_signs() -> None:
-    """Rolling deployments: keys [new, old] first, then [old, new], never the last one at once."""
+    """Rolling deployments: keys [new, old] first, [old, new] next, never that at once."""
     old, new = secrets.token_hex(32), secrets.token_hex(32)
 
     def accepted(signing: list[str], verifying: list[str]) -> bool:
