@@ -103,7 +103,7 @@ DRILLS = (
     Experiment(
         topic="local_cache_staleness",
         drill="missed_message",
-        title="購読が切れている間に価格が変わる",
+        title="Redis が再起動した直後に価格が変わる",
         traffic=miss_the_message,
         requests=3 * READERS + 3,
         needs=frozenset({"redis"}),
@@ -120,7 +120,7 @@ DRILLS = (
                 label="期限が過ぎたあとに古い価格を返した件数",
                 observe=lambda trace: stale(trace, "missed", SECOND),
                 expected=0,
-                why="知らせを聞きのがしても、期限の 2 秒が過ぎれば新しくなります。",
+                why="知らせが届かなかったワーカーも、期限の 2 秒が過ぎれば新しくなります。",
             ),
             Invariant(
                 name="told",

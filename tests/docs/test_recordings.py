@@ -17,6 +17,8 @@ from workerlab.trace import Trace
 
 DERIVED = [(t, p) for t in topics() for p in recording.derived(t)]
 TRANSCRIPTS = [(t, name) for t in topics() for name in recording.commands(t)]
+ASKS_UNTIL_FULL = {("blocked_event_loop", "run-threads_full.txt")}
+"""Sends as many requests as it takes, another number each time."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
 
 
@@ -69,7 +71,8 @@ def test_transcript_repeats(topic: Topic, name: str) -> None:
     assert recorded.startswith(f"$ {command}\n")
     fresh = asyncio.run(recording.transcript(command, status=status))
     assert runners.normalise(fresh) == runners.normalise(recorded)
-    assert runners.shares(fresh) == runners.shares(recorded)
+    if (topic.slug, name) not in ASKS_UNTIL_FULL:
+        assert runners.shares(fresh) == runners.shares(recorded)
 
 
 def test_environment_table_is_current() -> None:
