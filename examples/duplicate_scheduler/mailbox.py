@@ -47,11 +47,18 @@ async def read_working(request: Request) -> dict[str, int]:
 
 @router.get("/mails")
 async def read_mails(
-    request: Request, first: int, count: int, until: int, whole: int = 0, twice: int = 0
+    request: Request,
+    first: int,
+    count: int,
+    until: int,
+    whole: int = 0,
+    twice: int = 0,
+    plus: int = 0,
 ) -> dict[str, int]:
     """first から count 個の区切りに送られたメールを、区切り until まで待って数えます。
 
     whole なら全部の区切りがそろうのを、twice なら 2 度集計された区切りが出るのを待ちます。
+    plus は、それまでに数えたメールです。
     """
     store = request.app.state.store
     while await current_tick(store) < until:
@@ -61,7 +68,7 @@ async def read_mails(
         if seen["ticks"] >= count * whole and seen["repeated"] >= twice:
             break
         await asyncio.sleep(POLL)
-    return {**seen, "worker": os.getpid()}
+    return {**seen, "total": plus + seen["mails"], "worker": os.getpid()}
 
 
 async def counts(store: redis.Redis, first: int, count: int) -> dict[str, int]:
