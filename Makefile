@@ -18,6 +18,7 @@ lab: setup ## ライブラボの実行環境を組み立てる（npm と PyPI �
 
 site: lab ## サイトを site/ に組み立てる
 	@$(BIN)/python -m mkdocs build --strict --quiet
+	@$(BIN)/python tools/search_index.py
 
 serve: site ## サイトを組み立て、127.0.0.1 で公開する
 	@$(BIN)/python -m workerlab serve --port $(PORT)
@@ -60,4 +61,4 @@ lock: setup ## requirements.in から requirements.txt を作り直す
 	@sh tools/lock.sh
 
 clean: ## 作ったものを消す
-	rm -rf .venv .cache site docs/assets/lab/runtime docs/assets/lab/vendor docs/assets/lab/topics
+	rm -rf .venv .cache site docs/assets/search/index docs/assets/lab/runtime docs/assets/lab/vendor docs/assets/lab/topics
