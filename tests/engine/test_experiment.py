@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,38 @@ def test_wrong_routes_are_not_a_verdict() -> None:
     """An app without the routes is told so."""
     with pytest.raises(TrafficError, match="404"):
         play([(1, 404), (2, 405)])
+
+
+async def fail(error: Exception) -> None:
+    raise error
+
+
+def test_error_inside_a_task_group_is_told_as_it_is() -> None:
+    """One line for the reader, not a group of groups."""
+
+    async def traffic(cluster: Cluster) -> None:
+        async with asyncio.TaskGroup() as outer, asyncio.TaskGroup() as inner:
+            outer.create_task(asyncio.sleep(0))
+            inner.create_task(fail(TrafficError("だれも集計していません。")))
+
+    with pytest.raises(TrafficError, match="だれも集計していません。"):
+        asyncio.run(run(replace(experiment(0), traffic=traffic), Scripted()))
+
+
+def test_error_of_another_kind_keeps_its_traceback() -> None:
+    """What is no message for the reader stays whole."""
+
+    async def traffic(cluster: Cluster) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail(TrafficError("理由")))
+            group.create_task(fail(ZeroDivisionError()))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(run(replace(experiment(0), traffic=traffic), Scripted()))
+    assert {type(error) for error in caught.value.exceptions} == {
+        TrafficError,
+        ZeroDivisionError,
+    }
 
 
 def test_verdict_of_nothing_is_null_in_json() -> None:
