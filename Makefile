@@ -28,8 +28,9 @@ test: setup ## Docker もブラウザーも要らないテストをすべて実�
 
 test-all: test test-lab test-browser test-lab-ui test-clone ## 足りないものを入れ、すべてのテストを実行する
 
-test-lab: ## ライブラボの部品を node で試す
+test-lab: site ## ライブラボの部品と型を調べる
 	@node --test tests/lab/*.test.mjs
+	@sh tools/types/check.sh
 
 test-browser: site ## Chromium を入れ、ブラウザーのテストを実行する
 	@sh tools/install-extras.sh

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Search: a button in the header, and Pagefind's own dialog behind it.
  *

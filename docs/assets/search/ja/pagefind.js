@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Pagefind's search, asked in words that Japanese readers type.
  *
@@ -80,7 +81,7 @@ async function most(words, options) {
   const answers = await Promise.all([...new Set(words)].map((word) => core.search(word, options)));
   /** @type {Map<string, {result: any, hits: number, score: number}>} */
   const found = new Map();
-  for (const result of answers.flatMap((answer) => answer.results)) {
+  for (const result of answers.flatMap((/** @type {any} */ answer) => answer.results)) {
     const entry = found.get(result.id) ?? { result, hits: 0, score: 0 };
     found.set(result.id, { result, hits: entry.hits + 1, score: entry.score + result.score });
   }
