@@ -2,11 +2,14 @@
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
+from helpers import APPS
 from workerlab import stage
 from workerlab.cluster import Cluster
 from workerlab.errors import TrafficError
@@ -126,6 +129,37 @@ def test_restart_changes_workers_and_variables_on_the_same_address(
     assert [e.value for e in trace.exchanges] == [1, 1, 2]
     assert len({pid for pids in seen for pid in pids}) == 6
     assert [e.kind for e in trace.events] == ["server_restarted"] * 2
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_paused_parent_lets_its_workers_serve_and_ends_all_the_same(server: str) -> None:
+    """SIGSTOP and SIGCONT reach it; a block that ends while it is paused leaves nothing."""
+
+    async def look() -> list[int]:
+        async with SERVERS[server](str(APPS / "echo_port.py"), workers=2) as cluster:
+            parent = psutil.Process(cluster.supervisor)
+            for _ in range(2):
+                await cluster.pause_supervisor()
+                await reaches(parent, lambda status: status == psutil.STATUS_STOPPED)
+                assert (await cluster.request("GET", "/port", step="ask")).ok
+                await cluster.resume_supervisor()
+                await reaches(parent, lambda status: status != psutil.STATUS_STOPPED)
+            assert [e.kind for e in cluster.trace.events] == [
+                *("supervisor_paused", "supervisor_resumed") * 2
+            ]
+            await cluster.pause_supervisor()
+            return [cluster.supervisor, *await cluster.workers()]
+
+    pids = asyncio.run(look())
+    left = [process for process in psutil.process_iter() if process.pid in pids]
+    assert all(process.status() == psutil.STATUS_ZOMBIE for process in left)
+
+
+async def reaches(process: psutil.Process, wanted: Callable[[str], bool]) -> None:
+    """A signal is delivered soon after it was sent, not at once."""
+    async with asyncio.timeout(30):
+        while not wanted(process.status()):
+            await asyncio.sleep(0.01)
 
 
 class Scripted:
