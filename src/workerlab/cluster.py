@@ -86,7 +86,7 @@ class Cluster(Protocol):
 
         Args:
             quantity: What the service knows; PostgreSQL: ``"backends"``,
-                ``"idle_in_transaction"``.
+                ``"idle_in_transaction"``, ``"waiting"`` (for a lock).
         """
         ...
 
