@@ -111,7 +111,7 @@ class Cluster(Requester, Protocol):
 
         Args:
             quantity: What the service knows; PostgreSQL: ``"backends"``,
-                ``"idle_in_transaction"``.
+                ``"idle_in_transaction"``, ``"waiting"`` (for a lock).
         """
         ...
 
