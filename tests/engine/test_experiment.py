@@ -162,6 +162,29 @@ async def reaches(process: psutil.Process, wanted: Callable[[str], bool]) -> Non
             await asyncio.sleep(0.01)
 
 
+def test_every_start_has_an_empty_folder_that_its_workers_share(tmp_path: Path) -> None:
+    """What one start leaves in RUNTIME_DIRECTORY, the next one does not see."""
+    app = tmp_path / "counts_files.py"
+    app.write_text(
+        "import os\nfrom pathlib import Path\nfrom fastapi import FastAPI\n\n"
+        "folder = Path(os.environ['RUNTIME_DIRECTORY'])\n"
+        "(folder / str(os.getpid())).touch()\napp = FastAPI()\n\n\n"
+        "@app.get('/')\ndef read() -> dict[str, int]:\n"
+        "    return {'files': len(list(folder.iterdir()))}\n"
+    )
+
+    async def look_twice(cluster: Cluster) -> None:
+        await cluster.request("GET", "/", step="read", value="files")
+        await cluster.restart()
+        await cluster.request("GET", "/", step="read", value="files")
+
+    experiment = Experiment(
+        topic="t", title="起動", traffic=look_twice, requests=2, invariants=()
+    )
+    trace = asyncio.run(stage.play(experiment, str(app), workers=2)).trace
+    assert [e.value for e in trace.exchanges] == [2, 2]
+
+
 class Scripted:
     """A cluster that answers what it is told."""
 
