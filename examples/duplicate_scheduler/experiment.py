@@ -12,7 +12,7 @@ from workerlab.trace import Trace
 # --8<-- [start:traffic]
 TICKS = 5
 LOOKERS = 6  # 1 つの区切りごとに尋ねる人数
-EVERYBODY = 30  # 最後は、どのワーカーにも尋ねる
+MANY = 30  # 最後に尋ねる人数
 
 
 async def traffic(cluster: Cluster) -> None:
@@ -27,11 +27,11 @@ async def watch(cluster: Cluster, first: int, step: str) -> None:
     """区切りを 1 つ過ぎるごとに、届いたメールを数える。最後は、そろうまで待つ。"""
     for passed in range(1, TICKS + 1):
         await look(cluster, first, step, until=first + passed)
-    await look(cluster, first, step, until=first + TICKS + 1, whole=1, people=EVERYBODY)
+    await look(cluster, first, step, until=first + TICKS + 1, whole=1, people=MANY)
 
 
 # --8<-- [end:traffic]
-REQUESTS = TICKS * LOOKERS + EVERYBODY
+REQUESTS = TICKS * LOOKERS + MANY
 
 
 async def look(
