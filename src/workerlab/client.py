@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -126,9 +127,23 @@ def _worker(response: aiohttp.ClientResponse) -> int | None:
 
 
 def _number(body: Any, key: str | None) -> float | None:
-    if key is None or not isinstance(body, dict):
+    if key is None:
         return None
-    value = body.get(key)
+    if isinstance(body, str):
+        return sample(body, key)
+    value = body.get(key) if isinstance(body, dict) else None
     if isinstance(value, int | float) and math.isfinite(value):
         return value
     return None
+
+
+def sample(text: str, name: str) -> float | None:
+    """The metric *name* in Prometheus's text format, summed over its labels.
+
+    ``None`` when *text* has no such line, so that any other text has no number.
+    """
+    found = re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+    try:
+        return sum(map(float, found)) if found else None
+    except ValueError:
+        return None

@@ -35,7 +35,8 @@ class Requester(Protocol):
 
         Args:
             step: Name of this part of the traffic, for `Trace.step`.
-            value: Key of the JSON answer whose number goes into `Exchange.value`.
+            value: Key of the JSON answer whose number goes into `Exchange.value`; or, when
+                the answer is text, the name of a metric in Prometheus's format.
             timeout: Seconds until the exchange counts as unanswered.
 
         Returns:
@@ -111,7 +112,7 @@ class Cluster(Requester, Protocol):
 
         Args:
             quantity: What the service knows; PostgreSQL: ``"backends"``,
-                ``"idle_in_transaction"``.
+                ``"idle_in_transaction"``, ``"waiting"`` (for a lock).
         """
         ...
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from helpers import APPS
-from workerlab.client import Client
+from workerlab.client import Client, sample
 from workerlab.cluster import Requester, burst
 from workerlab.trace import Exchange, Trace
 from workerlab.uvicorn import UvicornCluster
@@ -106,3 +106,12 @@ def test_testclient_has_no_worker_process() -> None:
         return os.getpid()
 
     assert TestClient(app).get("/pid").json() == os.getpid()
+
+
+def test_number_is_read_from_prometheus_text() -> None:
+    """A metric's samples are summed over its labels; other text has no number."""
+    text = '# TYPE a_total counter\na_total{pid="1"} 2.0\na_total{pid="2"} 3\na 1e3\na_b 7\n'
+    assert sample(text, "a_total") == 5
+    assert sample(text, "a") == 1000
+    assert sample(text, "pid") is None
+    assert sample("a broken", "a") is None

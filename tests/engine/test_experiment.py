@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -161,6 +162,29 @@ async def reaches(process: psutil.Process, wanted: Callable[[str], bool]) -> Non
             await asyncio.sleep(0.01)
 
 
+def test_every_start_has_an_empty_folder_that_its_workers_share(tmp_path: Path) -> None:
+    """What one start leaves in RUNTIME_DIRECTORY, the next one does not see."""
+    app = tmp_path / "counts_files.py"
+    app.write_text(
+        "import os\nfrom pathlib import Path\nfrom fastapi import FastAPI\n\n"
+        "folder = Path(os.environ['RUNTIME_DIRECTORY'])\n"
+        "(folder / str(os.getpid())).touch()\napp = FastAPI()\n\n\n"
+        "@app.get('/')\ndef read() -> dict[str, int]:\n"
+        "    return {'files': len(list(folder.iterdir()))}\n"
+    )
+
+    async def look_twice(cluster: Cluster) -> None:
+        await cluster.request("GET", "/", step="read", value="files")
+        await cluster.restart()
+        await cluster.request("GET", "/", step="read", value="files")
+
+    experiment = Experiment(
+        topic="t", title="起動", traffic=look_twice, requests=2, invariants=()
+    )
+    trace = asyncio.run(stage.play(experiment, str(app), workers=2)).trace
+    assert [e.value for e in trace.exchanges] == [2, 2]
+
+
 class Scripted:
     """A cluster that answers what it is told."""
 
@@ -222,6 +246,38 @@ def test_wrong_routes_are_not_a_verdict() -> None:
     """An app without the routes is told so."""
     with pytest.raises(TrafficError, match="404"):
         play([(1, 404), (2, 405)])
+
+
+async def fail(error: Exception) -> None:
+    raise error
+
+
+def test_error_inside_a_task_group_is_told_as_it_is() -> None:
+    """One line for the reader, not a group of groups."""
+
+    async def traffic(cluster: Cluster) -> None:
+        async with asyncio.TaskGroup() as outer, asyncio.TaskGroup() as inner:
+            outer.create_task(asyncio.sleep(0))
+            inner.create_task(fail(TrafficError("だれも集計していません。")))
+
+    with pytest.raises(TrafficError, match="だれも集計していません。"):
+        asyncio.run(run(replace(experiment(0), traffic=traffic), Scripted()))
+
+
+def test_error_of_another_kind_keeps_its_traceback() -> None:
+    """What is no message for the reader stays whole."""
+
+    async def traffic(cluster: Cluster) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail(TrafficError("理由")))
+            group.create_task(fail(ZeroDivisionError()))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(run(replace(experiment(0), traffic=traffic), Scripted()))
+    assert {type(error) for error in caught.value.exceptions} == {
+        TrafficError,
+        ZeroDivisionError,
+    }
 
 
 def test_verdict_of_nothing_is_null_in_json() -> None:
