@@ -35,6 +35,9 @@ POLL = 0.02
 """Seconds between two looks at the reports; only waiting, nothing is measured with it."""
 WATCH = 0.2
 """Seconds between two looks while the traffic runs: it shares the event loop."""
+RUNTIME_VARIABLE = "RUNTIME_DIRECTORY"
+"""Names a folder that is empty at every start and shared by the workers, as systemd's
+``RuntimeDirectory=`` does."""
 STOP_TIMEOUT = 10.0
 """Seconds that a supervisor gets after SIGTERM before its whole group is killed."""
 
@@ -116,6 +119,7 @@ class ProcessCluster(ABC):
 
     def _launch(self) -> None:
         self._reports = Path(tempfile.mkdtemp(prefix="reports-", dir=self._home))
+        self._runtime = tempfile.mkdtemp(prefix="runtime-", dir=self._home)
         self._log = self._home / "server.log"
         with (
             socket.create_server(("127.0.0.1", self.port), backlog=2048) as listener,
@@ -146,6 +150,7 @@ class ProcessCluster(ABC):
             **inherited,
             "PYTHONPATH": path,
             "WEB_CONCURRENCY": str(self.worker_count),  # --workers does not reach the app
+            RUNTIME_VARIABLE: self._runtime,
             **self._variables,
             **{k: v for s in self._services.values() for k, v in s.env.items()},
             probe.APP_VARIABLE: self.app,
@@ -219,6 +224,10 @@ class ProcessCluster(ABC):
             timeout=timeout,
         )
 
+    def kept_connection(self) -> Client:
+        """See `workerlab.cluster.Cluster.kept_connection`."""
+        return Client(self._client.base_url, self.trace, keep_alive=True)
+
     async def workers(self) -> list[int]:
         """See `workerlab.cluster.Cluster.workers`."""
         return sorted(
@@ -241,6 +250,16 @@ class ProcessCluster(ABC):
         """See `workerlab.cluster.Cluster.resume`."""
         self.trace.note("worker_resumed", worker=worker, detail="SIGCONT")
         os.kill(worker, signal.SIGCONT)
+
+    async def pause_supervisor(self) -> None:
+        """See `workerlab.cluster.Cluster.pause_supervisor`."""
+        self.trace.note("supervisor_paused", detail="SIGSTOP")
+        os.kill(self.supervisor, signal.SIGSTOP)
+
+    async def resume_supervisor(self) -> None:
+        """See `workerlab.cluster.Cluster.resume_supervisor`."""
+        self.trace.note("supervisor_resumed", detail="SIGCONT")
+        os.kill(self.supervisor, signal.SIGCONT)
 
     async def restart(self, environment: Mapping[str, str] | None = None) -> None:
         """See `workerlab.cluster.Cluster.restart`."""
