@@ -13,16 +13,16 @@ CLIENTS = 16
 
 
 async def traffic(cluster: Cluster) -> None:
-    await issue(cluster, ORDERS, step="issue", without_address=ORDERS // REFUSED)
+    await issue(cluster, ORDERS, step="issue", refuse=ORDERS // REFUSED)
     await count(cluster)
 
 
-async def issue(cluster: Cluster, orders: int, *, step: str, without_address: int = 0) -> None:
+async def issue(cluster: Cluster, orders: int, *, step: str, refuse: int = 0) -> None:
     remaining = iter(range(orders))
 
     async def client() -> None:
         for order in remaining:
-            refused = without_address > 0 and order % without_address == 0
+            refused = refuse > 0 and order % refuse == 0  # 5 件に 1 件、宛先がない
             await cluster.request(
                 "POST",
                 "/invoices",
