@@ -20,6 +20,8 @@ TRANSCRIPTS = [(t, name) for t in topics() for name in recording.commands(t)]
 ASKS_UNTIL_FULL = {
     ("blocked_event_loop", "run-threads_full.txt"),
     ("metrics_flicker", "run-busy_workers_killed.txt"),
+    ("retry_storm", "run-good.txt"),
+    ("retry_storm", "run-budget_spent.txt"),
 }
 """Sends as many requests as it takes, another number each time."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
