@@ -18,6 +18,7 @@ lab: setup ## ライブラボの実行環境を組み立てる（npm と PyPI �
 
 site: lab ## サイトを site/ に組み立てる
 	@$(BIN)/python -m mkdocs build --strict --quiet
+	@$(BIN)/python tools/search_index.py
 
 serve: site ## サイトを組み立て、127.0.0.1 で公開する
 	@$(BIN)/python -m workerlab serve --port $(PORT)
@@ -27,8 +28,9 @@ test: setup ## Docker もブラウザーも要らないテストをすべて実�
 
 test-all: test test-lab test-browser test-lab-ui test-clone ## 足りないものを入れ、すべてのテストを実行する
 
-test-lab: ## ライブラボの部品を node で試す
+test-lab: site ## ライブラボの部品と型を調べる
 	@node --test tests/lab/*.test.mjs
+	@sh tools/types/check.sh
 
 test-browser: site ## Chromium を入れ、ブラウザーのテストを実行する
 	@sh tools/install-extras.sh
@@ -60,4 +62,4 @@ lock: setup ## requirements.in から requirements.txt を作り直す
 	@sh tools/lock.sh
 
 clean: ## 作ったものを消す
-	rm -rf .venv .cache site docs/assets/lab/runtime docs/assets/lab/vendor docs/assets/lab/topics
+	rm -rf .venv .cache site docs/assets/search/index docs/assets/lab/runtime docs/assets/lab/vendor docs/assets/lab/topics

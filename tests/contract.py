@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib.util
+from collections.abc import AsyncIterator
+from types import ModuleType
 
+import httpx2
 import pytest
 
 from workerlab import catalog, stage
@@ -61,3 +66,29 @@ def play(
 def broken(result: Result) -> set[str]:
     """The names of the invariants that do not hold."""
     return {verdict.invariant.name for verdict in result.verdicts if not verdict.holds}
+
+
+@contextlib.asynccontextmanager
+async def good_here(
+    slug: str, monkeypatch: pytest.MonkeyPatch, **environment: str
+) -> AsyncIterator[tuple[ModuleType, httpx2.AsyncClient]]:
+    """The topic's good.py in this process, for faults that no experiment can cause over HTTP.
+
+    Args:
+        environment: Variables that the module reads when it is imported.
+    """
+    for name, text in environment.items():
+        monkeypatch.setenv(name, text)
+    path = catalog.find(slug).folder / "good.py"
+    spec = importlib.util.spec_from_file_location("good_in_process", path)
+    assert spec is not None
+    assert spec.loader is not None
+    good = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(good)
+    async with (
+        good.app.router.lifespan_context(good.app),
+        httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=good.app), base_url="http://good"
+        ) as client,
+    ):
+        yield good, client

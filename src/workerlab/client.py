@@ -1,4 +1,7 @@
-"""HTTP for experiments: a new connection for every request, the worker read from a header."""
+"""HTTP for experiments: a new connection for every request, the worker read from a header.
+
+Or one kept connection for all of them, where the experiment is about that.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,29 @@ class Client:
 
     `aiohttp` with ``force_close`` opens a connection per request; requests and client ports
     are counted in ``tests/engine/test_client.py``.
+
+    Args:
+        keep_alive: Use one connection, opened anew only when the server has closed it.
     """
 
-    def __init__(self, base_url: str, trace: Trace) -> None:
+    def __init__(self, base_url: str, trace: Trace, *, keep_alive: bool = False) -> None:
         self.base_url = base_url
         self.trace = trace
+        self.keep_alive = keep_alive
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             base_url=self.base_url,
-            connector=aiohttp.TCPConnector(force_close=True, limit=0),
+            connector=(
+                aiohttp.TCPConnector(limit=1)
+                if self.keep_alive
+                else aiohttp.TCPConnector(force_close=True, limit=0)
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),  # an experiment states its cookies
         )
+        # aiohttp 3.14 sends a GET or PUT whose connection broke once more, unseen; no option.
+        self._session._retry_connection = self.keep_alive
         return self
 
     async def __aexit__(

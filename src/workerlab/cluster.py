@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from workerlab.trace import Exchange, Trace
@@ -16,15 +17,8 @@ WORKER_HEADER = "x-worker-pid"
 """Response header with the process id of the worker, set by the stage and not by the app."""
 
 
-class Cluster(Protocol):
-    """A running app with several workers.
-
-    The owner of the ``with`` block that made it also ends it: afterwards no process and no
-    socket of it is left.
-    """
-
-    trace: Trace
-    """Everything that was sent so far; the cluster writes, the experiment reads."""
+class Requester(Protocol):
+    """Something that sends requests: a cluster, or one connection to it."""
 
     async def request(
         self,
@@ -37,10 +31,7 @@ class Cluster(Protocol):
         value: str | None = None,
         timeout: float = 10.0,
     ) -> Exchange:
-        """Send one request over a *new* connection and record the exchange.
-
-        A kept-alive connection stays with one worker and hides every fault of this site,
-        so there is no way to ask for one here.
+        """Send one request and record the exchange.
 
         Args:
             step: Name of this part of the traffic, for `Trace.step`.
@@ -50,6 +41,28 @@ class Cluster(Protocol):
 
         Returns:
             The exchange; a broken connection is an exchange without status, not an error.
+        """
+        ...
+
+
+class Cluster(Requester, Protocol):
+    """A running app with several workers; each request takes a *new* connection.
+
+    A kept connection stays with one worker and hides the faults of this site: an experiment
+    that is about it asks for one by name (`kept_connection`).
+
+    The owner of the ``with`` block that made it also ends it: afterwards no process and no
+    socket of it is left.
+    """
+
+    trace: Trace
+    """Everything that was sent so far; the cluster writes, the experiment reads."""
+
+    def kept_connection(self) -> AbstractAsyncContextManager[Requester]:
+        """One client that keeps its connection open between requests (keep-alive).
+
+        Its requests go one after another; when the other side has closed, the next one opens
+        a new connection, as HTTP clients do. It ends with its ``async with`` block.
         """
         ...
 
@@ -67,6 +80,18 @@ class Cluster(Protocol):
 
     async def resume(self, worker: int) -> None:
         """Let a paused *worker* go on (SIGCONT), unaware of the time that has passed."""
+        ...
+
+    async def pause_supervisor(self) -> None:
+        """Freeze the parent of the workers (SIGSTOP); they go on without it.
+
+        uvicorn's supervisor kills, and gunicorn's arbiter too, a *worker* that is paused for
+        longer than its time limit (5 and 30 seconds); a paused parent can't.
+        """
+        ...
+
+    async def resume_supervisor(self) -> None:
+        """Let the paused parent go on (SIGCONT)."""
         ...
 
     async def restart(self, environment: Mapping[str, str] | None = None) -> None:
@@ -87,7 +112,7 @@ class Cluster(Protocol):
 
         Args:
             quantity: What the service knows; PostgreSQL: ``"backends"``,
-                ``"idle_in_transaction"``.
+                ``"idle_in_transaction"``, ``"waiting"`` (for a lock).
         """
         ...
 
@@ -107,7 +132,7 @@ class Cluster(Protocol):
 
 
 async def burst(
-    cluster: Cluster,
+    cluster: Requester,
     count: int,
     method: str,
     path: str,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from workerlab.cluster import Cluster
-from workerlab.errors import TrafficError
+from workerlab.errors import TrafficError, WorkerlabError
 from workerlab.trace import Trace
 
 Relation = Literal["==", "<=", ">="]
@@ -169,7 +169,13 @@ async def run(experiment: Experiment, cluster: Cluster) -> Result:
         TrafficError: A request got no answer although the experiment does not allow for
             it, or not one request of some step was accepted (wrong routes).
     """
-    await experiment.traffic(cluster)
+    try:
+        await experiment.traffic(cluster)
+    except BaseExceptionGroup as group:  # the traffic's own task groups wrap what they raise
+        ours, others = group.split(WorkerlabError)
+        if ours is None or others is not None:
+            raise
+        raise _first(ours) from None
     _check_playable(experiment, cluster.trace)
     return judge(experiment, cluster.trace)
 
@@ -185,6 +191,11 @@ def number(value: float) -> str:
     if math.isnan(value):
         return "―"
     return f"{value:.0f}" if value == round(value, 2) == round(value) else f"{value:.2f}"
+
+
+def _first(group: BaseExceptionGroup[WorkerlabError]) -> WorkerlabError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _check_playable(experiment: Experiment, trace: Trace) -> None:

@@ -111,13 +111,15 @@ class PrivatePostgres(Service):
         return self._process is None or self._process.poll() is None
 
     def measure(self, quantity: str) -> float:
-        """``backends``: client connections now; ``idle_in_transaction``: those that sit.
+        """``backends``: client connections now; of these, ``idle_in_transaction`` sit and
+        ``waiting`` wait for a lock.
 
         The app's, that is: those of ``psql``, which measures, do not count.
         """
         condition = {
             "backends": "true",
             "idle_in_transaction": "state LIKE 'idle in transaction%'",
+            "waiting": "wait_event_type = 'Lock'",
         }[quantity]
         done = self._run(
             *("psql", "--host", str(self._home), "--username=postgres", "-tAc"),

@@ -224,6 +224,10 @@ class ProcessCluster(ABC):
             timeout=timeout,
         )
 
+    def kept_connection(self) -> Client:
+        """See `workerlab.cluster.Cluster.kept_connection`."""
+        return Client(self._client.base_url, self.trace, keep_alive=True)
+
     async def workers(self) -> list[int]:
         """See `workerlab.cluster.Cluster.workers`."""
         return sorted(
@@ -246,6 +250,16 @@ class ProcessCluster(ABC):
         """See `workerlab.cluster.Cluster.resume`."""
         self.trace.note("worker_resumed", worker=worker, detail="SIGCONT")
         os.kill(worker, signal.SIGCONT)
+
+    async def pause_supervisor(self) -> None:
+        """See `workerlab.cluster.Cluster.pause_supervisor`."""
+        self.trace.note("supervisor_paused", detail="SIGSTOP")
+        os.kill(self.supervisor, signal.SIGSTOP)
+
+    async def resume_supervisor(self) -> None:
+        """See `workerlab.cluster.Cluster.resume_supervisor`."""
+        self.trace.note("supervisor_resumed", detail="SIGCONT")
+        os.kill(self.supervisor, signal.SIGCONT)
 
     async def restart(self, environment: Mapping[str, str] | None = None) -> None:
         """See `workerlab.cluster.Cluster.restart`."""

@@ -1,24 +1,17 @@
 """The first load of each page in a real Chromium: weight, hosts, width, errors."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from helpers import wait_until
-from workerlab.catalog import ROOT
 
 pytestmark = pytest.mark.browser
 BUDGET = 150_000
 """Bytes over the wire for the first load of a page, with ordinary gzip."""
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 PAGES = (
     "",
     "shared-state/in_memory_counter/",
@@ -26,35 +19,6 @@ PAGES = (
     "glossary/",
     "environment/",
 )
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[str]:
-    """The built site, served by ``workerlab serve``."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "workerlab", "serve", "--port", "0"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    found = re.search(r"http://[\d.:]+/", process.stdout.readline())
-    assert found
-    yield found[0]
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with sync_playwright() as playwright:
-        yield launch(playwright)
-
-
-def launch(playwright: Playwright) -> Browser:
-    return playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
 
 
 @dataclass

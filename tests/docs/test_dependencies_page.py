@@ -62,6 +62,26 @@ def test_streaming_response_uses_the_dependency_until_its_end() -> None:
     assert client.get("/function").text == "closed"
 
 
+def test_other_scope_is_another_call() -> None:
+    """One function, two scopes in a route: two instances; the same scope twice: one."""
+    app = FastAPI()
+    made: list[object] = []
+
+    def resource() -> Iterator[object]:
+        made.append(object())
+        yield made[-1]
+
+    Same = Annotated[object, Depends(resource)]
+    Other = Annotated[object, Depends(resource, scope="function")]
+
+    @app.get("/")
+    def route(first: Same, second: Same, other: Other) -> list[bool]:
+        return [first is second, first is other]
+
+    assert TestClient(app).get("/").json() == [True, False]
+    assert len(made) == 2
+
+
 def test_request_scope_cannot_use_function_scope() -> None:
     """Refused when the route is registered, not when it is called."""
 

@@ -2,11 +2,12 @@
 
 import asyncio
 
-import aiohttp
+import pytest
 
 from helpers import APPS
-from workerlab.client import sample
-from workerlab.cluster import burst
+from workerlab.client import Client, sample
+from workerlab.cluster import Requester, burst
+from workerlab.trace import Exchange, Trace
 from workerlab.uvicorn import UvicornCluster
 
 
@@ -23,22 +24,72 @@ def test_every_request_has_a_connection_of_its_own() -> None:
     assert len(set(workers)) == 2
 
 
-async def _one_kept_connection(count: int) -> set[str]:
+async def _one_kept_connection(count: int) -> list[Exchange]:
     async with (
         UvicornCluster(str(APPS / "echo_port.py"), workers=4) as cluster,
-        aiohttp.ClientSession() as session,
+        cluster.kept_connection() as one,
     ):
-        pids = set()
-        for _ in range(count):
-            async with session.get(f"http://127.0.0.1:{cluster.port}/port") as response:
-                await response.read()
-                pids.add(response.headers["x-worker-pid"])
-    return pids
+        asked = [await _ask_port(one) for _ in range(count)]
+        assert cluster.trace.exchanges == asked, "recorded like any other"
+    return asked
+
+
+async def _ask_port(client: Requester) -> Exchange:
+    return await client.request("GET", "/port", step="ask", value="port")
 
 
 def test_a_kept_connection_stays_with_one_worker() -> None:
     """What the page warns of: 200 requests over one connection see one worker of four."""
-    assert len(asyncio.run(_one_kept_connection(200))) == 1
+    asked = asyncio.run(_one_kept_connection(200))
+    assert len({e.worker for e in asked}) == 1
+    assert len({e.value for e in asked}) == 1
+
+
+async def _kill_the_other_end() -> tuple[Exchange, Exchange]:
+    async with (
+        UvicornCluster(str(APPS / "echo_port.py"), workers=2) as cluster,
+        cluster.kept_connection() as one,
+    ):
+        before = await _ask_port(one)
+        assert before.worker is not None
+        await cluster.kill(before.worker)
+        async with asyncio.timeout(30):
+            while before.worker in await cluster.workers():
+                await asyncio.sleep(0.02)
+        return before, await _ask_port(one)
+
+
+def test_a_kept_connection_is_opened_anew_when_its_worker_has_died() -> None:
+    """The next request meets another worker over another connection."""
+    before, after = asyncio.run(_kill_the_other_end())
+    assert after.ok
+    assert after.worker != before.worker
+    assert after.value != before.value
+
+
+async def _connections_of_one_lost(method: str) -> tuple[int, Exchange]:
+    connections = 0
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Client(f"http://127.0.0.1:{port}", Trace()) as client:
+            lost = await client.request(method, "/", step="ask")
+    return connections, lost
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+def test_a_lost_request_is_not_sent_again(method: str) -> None:
+    """aiohttp would repeat a GET or PUT by itself: the loss and its second effect hide."""
+    connections, lost = asyncio.run(_connections_of_one_lost(method))
+    assert connections == 1
+    assert lost.status is None
 
 
 def test_testclient_has_no_worker_process() -> None:

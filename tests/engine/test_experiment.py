@@ -2,10 +2,14 @@
 
 import asyncio
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
+from helpers import APPS
 from workerlab import stage
 from workerlab.cluster import Cluster
 from workerlab.errors import TrafficError
@@ -127,6 +131,37 @@ def test_restart_changes_workers_and_variables_on_the_same_address(
     assert [e.kind for e in trace.events] == ["server_restarted"] * 2
 
 
+@pytest.mark.parametrize("server", SERVERS)
+def test_paused_parent_lets_its_workers_serve_and_ends_all_the_same(server: str) -> None:
+    """SIGSTOP and SIGCONT reach it; a block that ends while it is paused leaves nothing."""
+
+    async def look() -> list[int]:
+        async with SERVERS[server](str(APPS / "echo_port.py"), workers=2) as cluster:
+            parent = psutil.Process(cluster.supervisor)
+            for _ in range(2):
+                await cluster.pause_supervisor()
+                await reaches(parent, lambda status: status == psutil.STATUS_STOPPED)
+                assert (await cluster.request("GET", "/port", step="ask")).ok
+                await cluster.resume_supervisor()
+                await reaches(parent, lambda status: status != psutil.STATUS_STOPPED)
+            assert [e.kind for e in cluster.trace.events] == [
+                *("supervisor_paused", "supervisor_resumed") * 2
+            ]
+            await cluster.pause_supervisor()
+            return [cluster.supervisor, *await cluster.workers()]
+
+    pids = asyncio.run(look())
+    left = [process for process in psutil.process_iter() if process.pid in pids]
+    assert all(process.status() == psutil.STATUS_ZOMBIE for process in left)
+
+
+async def reaches(process: psutil.Process, wanted: Callable[[str], bool]) -> None:
+    """A signal is delivered soon after it was sent, not at once."""
+    async with asyncio.timeout(30):
+        while not wanted(process.status()):
+            await asyncio.sleep(0.01)
+
+
 def test_every_start_has_an_empty_folder_that_its_workers_share(tmp_path: Path) -> None:
     """What one start leaves in RUNTIME_DIRECTORY, the next one does not see."""
     app = tmp_path / "counts_files.py"
@@ -211,6 +246,38 @@ def test_wrong_routes_are_not_a_verdict() -> None:
     """An app without the routes is told so."""
     with pytest.raises(TrafficError, match="404"):
         play([(1, 404), (2, 405)])
+
+
+async def fail(error: Exception) -> None:
+    raise error
+
+
+def test_error_inside_a_task_group_is_told_as_it_is() -> None:
+    """One line for the reader, not a group of groups."""
+
+    async def traffic(cluster: Cluster) -> None:
+        async with asyncio.TaskGroup() as outer, asyncio.TaskGroup() as inner:
+            outer.create_task(asyncio.sleep(0))
+            inner.create_task(fail(TrafficError("だれも集計していません。")))
+
+    with pytest.raises(TrafficError, match="だれも集計していません。"):
+        asyncio.run(run(replace(experiment(0), traffic=traffic), Scripted()))
+
+
+def test_error_of_another_kind_keeps_its_traceback() -> None:
+    """What is no message for the reader stays whole."""
+
+    async def traffic(cluster: Cluster) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail(TrafficError("理由")))
+            group.create_task(fail(ZeroDivisionError()))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(run(replace(experiment(0), traffic=traffic), Scripted()))
+    assert {type(error) for error in caught.value.exceptions} == {
+        TrafficError,
+        ZeroDivisionError,
+    }
 
 
 def test_verdict_of_nothing_is_null_in_json() -> None:

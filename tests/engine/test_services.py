@@ -50,6 +50,15 @@ def test_postgres_is_empty_counts_its_clients_and_keeps_data_over_a_restart() ->
             with psycopg.connect(url, application_name="psql"):
                 assert service.measure("backends") == 2
             assert service.measure("idle_in_transaction") == 1
+            assert service.measure("waiting") == 0
+            two.execute("LOCK TABLE t")
+            waiter = await psycopg.AsyncConnection.connect(url)
+            waiting = asyncio.create_task(waiter.execute("SELECT x FROM t"))
+            while not await asyncio.to_thread(service.measure, "waiting"):
+                assert not waiting.done()
+            two.rollback()
+            await waiting
+            await waiter.close()
         service.stop()
         assert service.is_up(), "stopped on purpose is not a failure"
         with pytest.raises(psycopg.OperationalError):

@@ -17,11 +17,13 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import anyio.from_thread
 import anyio.to_thread
 import psycopg
 import pytest
 import redis
 from fastapi import Depends, FastAPI
+from fastapi.concurrency import run_in_threadpool
 from fastapi.testclient import TestClient
 from gunicorn.config import make_settings
 from uvicorn.main import main as uvicorn_command
@@ -268,6 +270,27 @@ def test_a_worker_has_forty_threads() -> None:
         return anyio.to_thread.current_default_thread_limiter().total_tokens
 
     assert asyncio.run(limit()) == 40
+
+
+def test_run_in_threadpool_takes_one_of_the_same_forty() -> None:
+    """While it runs, a def route has one thread less."""
+    app = FastAPI()
+
+    def borrowed() -> int:
+        return anyio.from_thread.run_sync(
+            lambda: anyio.to_thread.current_default_thread_limiter().borrowed_tokens
+        )
+
+    @app.get("/def")
+    def def_route() -> int:
+        return borrowed()
+
+    @app.get("/async")
+    async def async_route() -> int:
+        return await run_in_threadpool(borrowed)
+
+    with TestClient(app) as client:
+        assert client.get("/def").json() == client.get("/async").json() == 1
 
 
 STUCK = """

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib.util
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +11,7 @@ import pytest
 import redis.asyncio
 from redis.exceptions import LockNotOwnedError
 
-from contract import FOUR, broken, drills, fakes, play
+from contract import FOUR, broken, drills, fakes, good_here, play
 from workerlab import catalog, stage
 from workerlab.experiment import Result
 from workerlab.trace import count_by_worker
@@ -33,6 +32,14 @@ def test_bad_computes_for_everybody(server: str, workers: int) -> None:
     result = play(SLUG, "bad", server, workers)
     assert broken(result) == {"computations", "cold"}
     assert observed(result, "cold") > 10  # 50 unless the machine is very busy
+
+
+def test_one_worker_is_enough_for_a_stampede() -> None:
+    """Whoever finds the cache empty computes, also within a single process."""
+    result = asyncio.run(
+        stage.play(catalog.find(SLUG).experiment, catalog.find(SLUG).app("bad"), workers=1)
+    )
+    assert observed(result, "cold") > 10
 
 
 @four
@@ -82,6 +89,17 @@ def test_lock_without_expiry_survives_its_holder(tmp_path: Path) -> None:
     assert observed(result, "followers") == 0
 
 
+def test_lock_shorter_than_the_work_lets_a_second_one_in(tmp_path: Path) -> None:
+    """With a lock of 0.1 s for a computation of 0.5 s, more than one computes."""
+    topic = catalog.find(SLUG)
+    source = (topic.folder / "good.py").read_text(encoding="utf-8")
+    app = tmp_path / "short_lock.py"
+    app.write_text(source.replace("LOCK_SECONDS = 2", "LOCK_SECONDS = 0.1"), encoding="utf-8")
+    assert "LOCK_SECONDS = 0.1" in app.read_text(encoding="utf-8")
+    result = asyncio.run(stage.play(topic.experiment, str(app)))
+    assert {"computations", "cold"} <= broken(result)
+
+
 def test_lock_is_a_token_with_an_expiry() -> None:
     """What redis-py's Lock stores, and that only the owner's token can release it."""
 
@@ -111,21 +129,11 @@ async def good_in_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[tuple[ModuleType, httpx2.AsyncClient]]:
     """good.py in this process, to look at what it keeps in Redis."""
-    path = catalog.find(SLUG).folder / "good.py"
-    spec = importlib.util.spec_from_file_location("good_in_process", path)
-    assert spec is not None
-    assert spec.loader is not None
-    good = importlib.util.module_from_spec(spec)
-    async with private_valkey() as valkey:
-        monkeypatch.setenv("REDIS_URL", valkey.env["REDIS_URL"])
-        spec.loader.exec_module(good)
-        async with (
-            good.app.router.lifespan_context(good.app),
-            httpx2.AsyncClient(
-                transport=httpx2.ASGITransport(app=good.app), base_url="http://good"
-            ) as client,
-        ):
-            yield good, client
+    async with (
+        private_valkey() as valkey,
+        good_here(SLUG, monkeypatch, REDIS_URL=valkey.env["REDIS_URL"]) as served,
+    ):
+        yield served
 
 
 def test_freshness_ends_between_60_and_70_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

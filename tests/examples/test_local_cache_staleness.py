@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import redis.asyncio
 
-from contract import FOUR, broken, drills, play
+from contract import FOUR, broken, drills, good_here, play
 from workerlab import catalog
 from workerlab.valkey import private_valkey
 
@@ -102,3 +102,31 @@ def test_listening_outlives_the_socket_timeout() -> None:
     with pytest.raises(TimeoutError) as caught:
         asyncio.run(listen())
     assert not isinstance(caught.value, redis.RedisError)
+
+
+def test_read_that_meets_the_message_keeps_the_old_price_until_it_expires(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Read before the change, remembered after its message: old, for 2 seconds at most."""
+
+    async def meet() -> tuple[int, int]:
+        async with (
+            private_valkey() as valkey,
+            good_here(SLUG, monkeypatch, REDIS_URL=valkey.env["REDIS_URL"]) as (good, client),
+        ):
+            await client.put("/price", json={"price": 100})
+            read = good.app.state.redis.get
+
+            async def change_after_the_read(*args: object) -> object:
+                monkeypatch.setattr(good.app.state.redis, "get", read)
+                price = await read(*args)
+                await client.put("/price", json={"price": 200})
+                return price
+
+            monkeypatch.setattr(good.app.state.redis, "get", change_after_the_read)
+            await client.get("/price")
+            old = (await client.get("/price")).json()["price"]
+            monkeypatch.setattr(good, "local", {"price": (old, 0.0)})  # the 2 seconds are over
+            return old, (await client.get("/price")).json()["price"]
+
+    assert asyncio.run(meet()) == (100, 200)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import importlib.util
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from types import ModuleType
 
 import httpx2
@@ -14,7 +14,7 @@ import redis.asyncio
 from fastapi import FastAPI
 from fastapi_cache.backends.inmemory import InMemoryBackend
 
-from contract import FOUR, broken, drills, fakes, play
+from contract import FOUR, broken, drills, fakes, good_here, play
 from workerlab import catalog
 from workerlab.service import Service
 from workerlab.trace import count_by_worker
@@ -68,26 +68,11 @@ def test_drill_fails_without_the_fallback() -> None:
     assert "answered" in broken(play(SLUG, "redis_without_delete", "uvicorn", 4, experiment))
 
 
-@contextlib.asynccontextmanager
-async def good_with(
+def good_with(
     url: str, folder: object, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[ModuleType, httpx2.AsyncClient]]:
-    """good.py in this process: for faults that no experiment can cause over HTTP."""
-    monkeypatch.setenv("REDIS_URL", url)
-    monkeypatch.setenv("DATA_DIR", str(folder))
-    path = catalog.find(SLUG).folder / "good.py"
-    spec = importlib.util.spec_from_file_location("good_in_process", path)
-    assert spec is not None
-    assert spec.loader is not None
-    good = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(good)
-    async with (
-        good.app.router.lifespan_context(good.app),
-        httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app=good.app), base_url="http://good"
-        ) as client,
-    ):
-        yield good, client
+) -> contextlib.AbstractAsyncContextManager[tuple[ModuleType, httpx2.AsyncClient]]:
+    """good.py in this process, with this Redis and this folder."""
+    return good_here(SLUG, monkeypatch, REDIS_URL=url, DATA_DIR=str(folder))
 
 
 def test_silent_redis_costs_two_timeouts(

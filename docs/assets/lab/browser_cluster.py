@@ -75,6 +75,18 @@ class BrowserCluster:
         """Not here, see `pause`."""
         raise Unsupported("resume")
 
+    def kept_connection(self):
+        """Not here: the page's accept queue knows requests, not connections."""
+        raise Unsupported("kept_connection")
+
+    async def pause_supervisor(self):
+        """Not here, see `pause`."""
+        raise Unsupported("pause_supervisor")
+
+    async def resume_supervisor(self):
+        """Not here, see `pause`."""
+        raise Unsupported("resume_supervisor")
+
     async def measure(self, service, quantity):
         """Not here: the services of the browser keep no figures."""
         raise Unsupported("measure")

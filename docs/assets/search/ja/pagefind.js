@@ -1,0 +1,92 @@
+// @ts-check
+/**
+ * Pagefind's search, asked in words that Japanese readers type.
+ *
+ * The dialog imports this file in place of `index/pagefind.js`. Pagefind wants every word of a
+ * query, and takes words apart with the browser's dictionary, which knows neither
+ * 「キャッシュスタンピード」 nor that 「切れる」 stands in the page as 「切れて」. So here a query
+ * becomes its content words; if no page has them all, pages with most of them are given.
+ */
+
+import * as core from "../index/pagefind.js";
+
+export * from "../index/pagefind.js";
+
+const RUNS = /[\p{sc=Han}々]+|[ァ-ヴー]+|[ぁ-ん]+|[^\s\p{sc=Han}々ァ-ヴーぁ-ん、。「」（）：・]+/gu;
+const MOST_RESULTS = 20;
+
+/** @type {Promise<Set<string>> | undefined} */
+let known;
+
+/** The katakana words that the pages write alone. */
+function vocabulary() {
+  known ??= fetch(new URL("../index/katakana.json", import.meta.url))
+    .then((response) => response.json())
+    .then((words) => new Set(words))
+    .catch(() => new Set());
+  return known;
+}
+
+/**
+ * A compound as the known words that it is made of, the longest first; else as it is.
+ * @param {string} run
+ * @param {Set<string>} words
+ * @returns {string[]}
+ */
+export function parts(run, words) {
+  for (let end = run.length - 2; end >= 2; end -= 1) {
+    const [head, tail] = [run.slice(0, end), run.slice(end)];
+    if (!words.has(head)) continue;
+    if (words.has(tail)) return [head, ...parts(tail, words)];
+    const rest = parts(tail, words);
+    if (rest.length > 1) return [head, ...rest];
+  }
+  return [run];
+}
+
+/**
+ * The words of a query that carry its meaning: no particles, no endings, and names such as
+ * `on_event` in the parts that the index has.
+ * @param {string} query
+ * @param {Set<string>} words
+ * @returns {string[]}
+ */
+export function contentWords(query, words) {
+  const runs = query.normalize("NFKC").match(RUNS) ?? [];
+  const content = runs.filter((run) => !/^[ぁ-ん]+$/.test(run));
+  return (content.length ? content : runs).flatMap((run) =>
+    /^[ァ-ヴー]+$/.test(run) ? parts(run, words) : run.split("_").filter(Boolean),
+  );
+}
+
+/**
+ * @param {string | null} query
+ * @param {object} [options]
+ */
+export async function search(query, options) {
+  if (!query) return core.search(query, options);
+  const words = contentWords(query, await vocabulary());
+  if (!words.length) return core.search(query, options);
+  const all = await core.search(words.join(" "), options);
+  if (all.results.length || words.length === 1) return all;
+  return { ...all, results: await most(words, options) };
+}
+
+/**
+ * Pages that have at least one of the words, those with more of them first.
+ * @param {string[]} words
+ * @param {object} [options]
+ */
+async function most(words, options) {
+  const answers = await Promise.all([...new Set(words)].map((word) => core.search(word, options)));
+  /** @type {Map<string, {result: any, hits: number, score: number}>} */
+  const found = new Map();
+  for (const result of answers.flatMap((/** @type {any} */ answer) => answer.results)) {
+    const entry = found.get(result.id) ?? { result, hits: 0, score: 0 };
+    found.set(result.id, { result, hits: entry.hits + 1, score: entry.score + result.score });
+  }
+  return [...found.values()]
+    .sort((a, b) => b.hits - a.hits || b.score - a.score)
+    .slice(0, MOST_RESULTS)
+    .map((entry) => entry.result);
+}

@@ -1,0 +1,75 @@
+"""Make the search index from the built pages: Pagefind's, with each page's title in it.
+
+Writes ``docs/assets/search/index`` (so that ``mkdocs serve`` has it too) and copies it into the
+site. Beside Pagefind's files lies ``katakana.json``: the words that the pages write alone, with
+which the search takes compounds apart.
+"""
+
+import asyncio
+import html
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pagefind.index import IndexConfig, PagefindIndex
+
+ROOT = Path(__file__).resolve().parents[1]
+SITE = ROOT / "site"
+INDEX = ROOT / "docs" / "assets" / "search" / "index"
+TITLE = re.compile(r"<title>(.*?)(?: - [^-]*)?</title>", re.S)
+ARTICLE = re.compile(r"<article class=\"md-content__inner.*?</article>", re.S)
+TITLE_WEIGHT = 10
+"""How much more a word of the title counts than one of the text; headings count 7 to 2."""
+CONFIG = IndexConfig(
+    root_selector=".md-content__inner",
+    exclude_selectors=[".headerlink", ".wl-recording", "worker-lab"],
+    force_language="ja",
+    output_path=str(INDEX),
+    logfile=str(ROOT / ".cache" / "pagefind.log"),
+)
+
+
+def with_title(page: str) -> str:
+    """The page with its title behind the first heading, which says something else."""
+    found = TITLE.search(page)
+    if not found or "</h1>" not in page:
+        return page
+    words = f'<p data-pagefind-weight="{TITLE_WEIGHT}">{found[1]}</p>'
+    return page.replace("</h1>", f"</h1>{words}", 1)
+
+
+def katakana(page: str) -> set[str]:
+    """Words of katakana that stand alone somewhere in the page's text, at least two long."""
+    article = ARTICLE.search(page)
+    text = html.unescape(re.sub(r"<[^>]+>", " ", article[0])) if article else ""
+    return set(re.findall(r"[ァ-ヴー]{2,}", text))
+
+
+def pages() -> Iterator[Path]:
+    """Every page of the site; without one there is nothing to index."""
+    found = sorted(SITE.rglob("index.html"))
+    if not found:
+        raise SystemExit(f"{SITE} にページがありません。make site を実行してください。")
+    yield from found
+
+
+async def make() -> None:
+    """Index every page and write the result."""
+    words: set[str] = set()
+    async with PagefindIndex(config=CONFIG) as index:
+        for path in pages():
+            text = path.read_text(encoding="utf-8")
+            words |= katakana(text)
+            await index.add_html_file(
+                content=with_title(text), source_path=path.relative_to(SITE).as_posix()
+            )
+    listed = json.dumps(sorted(words), ensure_ascii=False, separators=(",", ":"))
+    (INDEX / "katakana.json").write_text(listed, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    shutil.rmtree(INDEX, ignore_errors=True)
+    asyncio.run(make())
+    shutil.copytree(INDEX, SITE / "assets" / "search" / "index", dirs_exist_ok=True)
