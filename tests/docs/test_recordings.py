@@ -22,6 +22,9 @@ ASKS_UNTIL_FULL = {
     ("metrics_flicker", "run-busy_workers_killed.txt"),
     ("process_local_lock", "run-holder_killed.txt"),  # asks until the invoice is in the making
     ("process_local_lock", "run-lock_lost.txt"),
+    ("duplicate_scheduler", "run-owner_paused.txt"),
+    ("retry_storm", "run-good.txt"),
+    ("retry_storm", "run-budget_spent.txt"),
 }
 """Sends as many requests as it takes, another number each time."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
