@@ -15,7 +15,7 @@ GAP = 0.015  # 秒。少しずつ送るので、手の空いたワーカーか�
 async def traffic(cluster: Cluster) -> None:
     async with asyncio.TaskGroup() as people:
         for _ in range(REPORTS):
-            people.create_task(cluster.request("GET", "/report", step="report"))
+            people.create_task(cluster.request("GET", "/report", step="report", timeout=60))
             await asyncio.sleep(GAP)
         for _ in range(PROBES):
             people.create_task(

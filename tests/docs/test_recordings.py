@@ -19,6 +19,7 @@ DERIVED = [(t, p) for t in topics() for p in recording.derived(t)]
 TRANSCRIPTS = [(t, name) for t in topics() for name in recording.commands(t)]
 ASKS_UNTIL_FULL = {
     ("blocked_event_loop", "run-threads_full.txt"),
+    ("cache_stampede", "run-holder_killed.txt"),  # some requests die with the worker
     ("metrics_flicker", "run-busy_workers_killed.txt"),
     ("process_local_lock", "run-holder_killed.txt"),  # asks until the invoice is in the making
     ("process_local_lock", "run-lock_lost.txt"),
