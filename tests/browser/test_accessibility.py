@@ -12,7 +12,8 @@ pytestmark = pytest.mark.browser
 AXE = ROOT / ".cache" / "editor" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PAGES = sorted(path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md"))
-LOOKS = {"desk-light": (1280, "light"), "phone-dark": (390, "dark")}
+LOOKS = {"desk-light": (1280, 1800, "light"), "phone-dark": (390, 844, "dark")}
+"""Width, height, colours. Tall on the desk: at the edge of a scrolled list a link looks small."""
 
 
 def address(site: str, path: object) -> str:
@@ -23,9 +24,11 @@ def address(site: str, path: object) -> str:
 @pytest.fixture(scope="module", params=LOOKS.values(), ids=LOOKS)
 def tab(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     """One tab for all pages of a look."""
-    width, scheme = request.param
+    width, height, scheme = request.param
     context = browser.new_context(
-        viewport={"width": width, "height": 844}, color_scheme=scheme, reduced_motion="reduce"
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        reduced_motion="reduce",
     )
     yield context.new_page()
     context.close()
