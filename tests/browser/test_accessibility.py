@@ -13,7 +13,7 @@ AXE = ROOT / ".cache" / "editor" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PAGES = sorted(path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md"))
 LOOKS = {"desk-light": (1280, 1800, "light"), "phone-dark": (390, 844, "dark")}
-"""Width, height, colours. Tall on the desk: a link at the edge of a list that scrolls is small."""
+"""Width, height, colours. Tall on the desk: links at the edge of a scrolled list are small."""
 
 
 def address(site: str, path: object) -> str:
