@@ -93,13 +93,20 @@ def test_right_block_passes(language: str, body: str, eval_example: EvalExample)
 
 
 def test_numbers_of_a_race_may_differ_others_not() -> None:
-    """Only violated observations and worker shares are normalised."""
+    """Only observations of a violated run, of a bound, and worker shares are normalised."""
     same, differ = runners.normalise, runners.normalise
     assert same("x = 9  1  × 破れた") == same("x = 9  22 × 破れた")
     assert differ("x = 9  1  × 破れた") != differ("x = 8  1  × 破れた")
     assert same("x ≤ 9 1 ○ 成り立つ") == same("x ≤ 9 2 ○ 成り立つ")
     assert differ("x ≤ 9 1 ○ 成り立つ") != differ("x ≤ 8 1 ○ 成り立つ")
     assert differ("x 1 ○ 成り立つ") != differ("x 2 ○ 成り立つ")
+    one = "x = 9 1 × 破れた\ny = 5 "
+    assert same(one + "5 ○ 成り立つ") == same(one + "4 × 破れた")
+    assert differ(one + "5 ○ 成り立つ") != differ("x = 9 9 ○ 成り立つ\ny = 5 5 ○ 成り立つ")
+    other = "x = 9 9 ○ 成り立つ\ny = 5 4 × 破れた"
+    assert runners.agree(one + "4 × 破れた", other)
+    assert not runners.agree(one + "5 ○ 成り立つ", other)
+    assert not runners.agree(one + "5 ○ 成り立つ", "x = 9 9 ○ 成り立つ")
     three, four = (
         f"{n} 個のワーカーが応答しました（{s} 件）。"
         for n, s in ((3, "1 / 2 / 3"), (4, "1 / 2 / 2 / 1"))

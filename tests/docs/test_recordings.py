@@ -82,6 +82,7 @@ def test_transcript_repeats(topic: Topic, name: str) -> None:
     assert recorded.startswith(f"$ {command}\n")
     fresh = asyncio.run(recording.transcript(command, status=status))
     assert runners.normalise(fresh) == runners.normalise(recorded)
+    assert runners.agree(fresh, recorded)
     if (topic.slug, name) not in ASKS_UNTIL_FULL:
         assert runners.shares(fresh) == runners.shares(recorded)
 
