@@ -1,6 +1,8 @@
-"""Say at the end of a run which groups of tests were left out, and how to run them."""
+"""Order the tests, and say at the end which groups were left out, and how to run them."""
 
 import pytest
+
+import runs
 
 GROUPS = {
     "browser": "ブラウザーの実物（Chromium）が要るテスト",
@@ -12,6 +14,18 @@ LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT] = {}
+    if not hasattr(config, "workerinput"):  # not one of xdist's processes
+        runs.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        runs.end()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Transcripts come last: by then most of their runs have been made."""
+    items.sort(key=lambda item: item.name.startswith("test_transcript_repeats"))
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

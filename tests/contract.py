@@ -11,14 +11,12 @@ from types import ModuleType
 import httpx2
 import pytest
 
+import runs
 from workerlab import catalog, stage
 from workerlab.experiment import Experiment, Result
 from workerlab.servers import SERVERS
 from workerlab.services import missing
 
-WORKERS = (2, 4)
-STAGES = [(server, workers) for server in SERVERS for workers in WORKERS]
-"""Every server, with two and with four workers."""
 FOUR = [(server, 4) for server in SERVERS]
 """Every server, with four workers: enough where the number of workers changes nothing."""
 
@@ -60,6 +58,9 @@ def play(
         )
     )
     assert result.conclusive, f"only {result.trace.workers} answered"
+    known = topic.experiment if experiment is None else topic.drills.get(experiment.drill)
+    if known is (experiment or known):
+        runs.keep(known, paths.get(app, app), result, server=server, workers=workers)
     return result
 
 

@@ -178,7 +178,7 @@ def run(
         document = {**about, "versions": stage.versions(), **result.to_dict()}
         print(json.dumps(document, ensure_ascii=False))
     else:
-        _print_result(result, f"{name}、{server}、ワーカー {workers}")
+        _console().print(*report(result, f"{name}、{server}、ワーカー {workers}"), sep="\n")
     if not result.conclusive:
         raise WorkerlabError(
             f"応答したワーカーが {len(result.trace.workers)} 個なので、結果とはみなせません。"
@@ -271,9 +271,12 @@ def _interruptible[T](work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(guarded())
 
 
-def _print_result(result: Result, about: str) -> None:
-    console = _console()
-    console.print(f"{result.experiment.title}（{about}）")
+def report(result: Result, about: str) -> tuple[str, Table, str]:
+    """What ``workerlab run`` prints: a title, the invariants, and how many workers answered.
+
+    Args:
+        about: What was run: ``"bad、uvicorn、ワーカー 4"``.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for head in ("不変条件", "期待", "観測", "判定"):
         table.add_column(head)
@@ -284,10 +287,12 @@ def _print_result(result: Result, about: str) -> None:
             number(verdict.observed),
             "○ 成り立つ" if verdict.holds else "× 破れた",
         )
-    console.print(table)
     counts = sorted(count_by_worker(result.trace.exchanges).values(), reverse=True)
-    console.print(
-        f"{len(counts)} 個のワーカーが応答しました（{' / '.join(map(str, counts))} 件）。"
+    shares = " / ".join(map(str, counts))
+    return (
+        f"{result.experiment.title}（{about}）",
+        table,
+        f"{len(counts)} 個のワーカーが応答しました（{shares} 件）。",
     )
 
 

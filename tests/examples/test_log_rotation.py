@@ -10,6 +10,7 @@ import pytest
 
 from contract import FOUR, broken, drills, fakes, play
 from workerlab import catalog, stage
+from workerlab.experiment import Result
 from workerlab.trace import count_by_worker
 
 SLUG = "log_rotation"
@@ -17,10 +18,22 @@ EXPERIMENT = catalog.find(SLUG).experiment
 servers = pytest.mark.parametrize(("server", "workers"), FOUR)
 
 
+def play_together(app: str, server: str, workers: int) -> Result:
+    """A run in which several workers wrote after the first rotation; else nobody disturbs.
+
+    On a crowded machine one worker may answer all the rest of 300 orders.
+    """
+    for _ in range(5):
+        result = play(SLUG, app, server, workers)
+        if len(count_by_worker(result.trace.step("order")[-120:])) >= 2:
+            return result
+    raise AssertionError("one worker answered alone, five times")
+
+
 @servers
 def test_bad_loses_lines_and_names(server: str, workers: int) -> None:
     """More than half of the lines are gone, and no line tells who wrote it."""
-    result = play(SLUG, "bad", server, workers)
+    result = play_together("bad", server, workers)
     assert broken(result) == {"logged", "named"}
     (logged,) = (v.observed for v in result.verdicts if v.invariant.name == "logged")
     assert logged < 150
@@ -66,7 +79,7 @@ def test_good_keeps_every_line(server: str, workers: int) -> None:
 @pytest.mark.parametrize("fake", fakes(SLUG))
 def test_fake_is_caught(fake: str, server: str, workers: int) -> None:
     """A queue per worker and a handler that reopens lose lines too."""
-    assert broken(play(SLUG, fake, server, workers)) == {"logged", "named"}
+    assert broken(play_together(fake, server, workers)) == {"logged", "named"}
 
 
 @pytest.mark.parametrize("drill", drills(SLUG))
