@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from mkdocs.utils.yaml import yaml_load
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -70,7 +70,7 @@ def build_site(folder: Path, url: str, *, instant: bool = False) -> None:
     if "<worker-lab" not in text:
         mark = "!!! warning"
         lesson.write_text(text.replace(mark, f"{BOX}\n\n{mark}", 1), encoding="utf-8")
-    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    config = yaml_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     del config["nav"]
     config["docs_dir"], config["site_dir"] = str(docs), str(folder / "site")
     config["site_url"] = url

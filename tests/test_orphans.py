@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-import yaml
+from mkdocs.utils.yaml import yaml_load
 
 from workerlab import recording
 from workerlab.catalog import ROOT, VARIANTS, Topic, topics
@@ -26,12 +26,8 @@ def nav_pages(entry: object) -> list[str]:
     return [page for item in items for page in nav_pages(item)]  # type: ignore[union-attr]
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads mkdocs.yml without executing its tags."""
-
-
 def config() -> dict[str, object]:
-    loaded = yaml.load((ROOT / "mkdocs.yml").read_text("utf-8"), Loader=_Loader)
+    loaded = yaml_load((ROOT / "mkdocs.yml").read_text("utf-8"))
     assert isinstance(loaded, dict)
     return loaded
 

@@ -10,10 +10,12 @@ import html
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pagefind.index import IndexConfig, PagefindIndex
+from pagefind.index import IndexConfig
+from pagefind.service import PagefindService
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "site"
@@ -26,7 +28,6 @@ CONFIG = IndexConfig(
     root_selector=".md-content__inner",
     exclude_selectors=[".headerlink", ".wl-recording", "worker-lab"],
     force_language="ja",
-    output_path=str(INDEX),
     logfile=str(ROOT / ".cache" / "pagefind.log"),
 )
 
@@ -55,16 +56,32 @@ def pages() -> Iterator[Path]:
     yield from found
 
 
+async def written(deadline: float = 60.0) -> None:
+    """Wait until no file of the index is empty: Pagefind answers before it has written them.
+
+    Raises:
+        SystemExit: One is still empty at the deadline.
+    """
+    end = time.monotonic() + deadline
+    while empty := [path for path in INDEX.rglob("*.*") if not path.stat().st_size]:
+        if time.monotonic() > end:
+            raise SystemExit(f"検索の索引を書き終えられませんでした: {empty[0].name}")
+        await asyncio.sleep(0.05)
+
+
 async def make() -> None:
     """Index every page and write the result."""
     words: set[str] = set()
-    async with PagefindIndex(config=CONFIG) as index:
+    async with PagefindService() as service:
+        index = await service.create_index(CONFIG)
         for path in pages():
             text = path.read_text(encoding="utf-8")
             words |= katakana(text)
             await index.add_html_file(
                 content=with_title(text), source_path=path.relative_to(SITE).as_posix()
             )
+        await index.write_files(str(INDEX))
+        await written()
     listed = json.dumps(sorted(words), ensure_ascii=False, separators=(",", ":"))
     (INDEX / "katakana.json").write_text(listed, encoding="utf-8")
 

@@ -52,6 +52,13 @@ def test_there_are_many_queries() -> None:
     assert {slug for _, slug in LINES if slug} <= stems
 
 
+def test_index_is_written_to_the_end() -> None:
+    """Pagefind answers before its files are on the disk; the tool waits for them."""
+    files = [path for path in (ROOT / "site/assets/search/index").rglob("*.*") if path.is_file()]
+    assert len(files) > 40
+    assert [path.name for path in files if not path.stat().st_size] == []
+
+
 def test_queries_find_their_page(page: Page) -> None:
     """Never "nothing found", and the page that explains it comes first, second or third."""
     wrong = {}
