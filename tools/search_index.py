@@ -24,7 +24,7 @@ TITLE_WEIGHT = 10
 """How much more a word of the title counts than one of the text; headings count 7 to 2."""
 SIGNPOST = 'class="wl-signpost"'
 """Marks a page that leads to others: it must not push away the pages that it names."""
-SIGNPOST_WEIGHTS = {"<dt><code>": 8, "<dd>": 0.2, "<td>": 0.2, "<li>": 0.2}
+SIGNPOST_WEIGHTS = {"<dt><code>": 8, "<h3 id": 0.5, "<dd>": 0.2, "<td>": 0.2, "<li>": 0.2}
 """There a program's own words count as much as a heading, what explains them little."""
 CONFIG = IndexConfig(
     root_selector=".md-content__inner",
@@ -76,7 +76,8 @@ async def make() -> None:
             text = path.read_text(encoding="utf-8")
             words |= katakana(text)
             await index.add_html_file(
-                content=weighted(with_title(text)), source_path=path.relative_to(SITE).as_posix()
+                content=weighted(with_title(text)),
+                source_path=path.relative_to(SITE).as_posix(),
             )
     listed = json.dumps(sorted(words), ensure_ascii=False, separators=(",", ":"))
     (INDEX / "katakana.json").write_text(listed, encoding="utf-8")
