@@ -120,3 +120,9 @@ def has_test(file: str, name: str) -> bool:
     """Whether *file*, below ``tests/``, defines the test *name*."""
     tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
     return name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def file_of_tests(page: str) -> str:
+    """The file, below ``tests/``, of the tests about a page's topic."""
+    names = (f"examples/test_{page}.py", f"docs/test_{page}_page.py", f"docs/test_{page}.py")
+    return next(name for name in names if (ROOT / "tests" / name).is_file())

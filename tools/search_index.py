@@ -24,7 +24,14 @@ TITLE_WEIGHT = 10
 """How much more a word of the title counts than one of the text; headings count 7 to 2."""
 SIGNPOST = 'class="wl-signpost"'
 """Marks a page that leads to others: it must not push away the pages that it names."""
-SIGNPOST_WEIGHTS = {"<dt><code>": 8, "<h3 id": 0.5, "<dd>": 0.2, "<td>": 0.2, "<li>": 0.2}
+SIGNPOST_WEIGHTS = {
+    "<dt><code>": 8,
+    "<h2 id": 1,
+    "<h3 id": 0.5,
+    "<dd>": 0.2,
+    "<td>": 0.2,
+    "<li>": 0.2,
+}
 """There a program's own words count as much as a heading, what explains them little."""
 CONFIG = IndexConfig(
     root_selector=".md-content__inner",

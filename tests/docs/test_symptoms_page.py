@@ -32,7 +32,7 @@ from sqlalchemy import create_engine, exc
 from starlette.requests import Request
 from uvicorn import Config
 
-from helpers import has_test, wait_until
+from helpers import file_of_tests, has_test, wait_until
 from workerlab.catalog import ROOT
 from workerlab.postgres import postgres
 from workerlab.servers import SERVERS
@@ -224,17 +224,11 @@ def test_every_entry_is_bound_to_a_test() -> None:
     assert len(messages()) > 20
 
 
-def path_of(topic: str) -> str:
-    """The file of the tests about a page, below ``tests/``."""
-    names = (f"examples/test_{topic}.py", f"docs/test_{topic}_page.py", f"docs/test_{topic}.py")
-    return next(name for name in names if (ROOT / "tests" / name).is_file())
-
-
 @pytest.mark.parametrize("proof", sorted({p for proofs in PROVED.values() for p in proofs}))
 def test_proof_exists(proof: str) -> None:
     """The test that stands behind an entry is there."""
     topic, name = proof.split("::")
-    assert has_test(path_of(topic), name)
+    assert has_test(file_of_tests(topic), name)
 
 
 @pytest.mark.parametrize("term", PROVED)
