@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -107,3 +109,20 @@ def running(command: Command) -> Iterator[subprocess.Popen[str]]:
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
                 each.kill()
         process.communicate()
+
+
+def named_tests(page: Path) -> list[tuple[str, str]]:
+    """File below ``tests/`` and function of every `` `file.py::test_name` `` on a page."""
+    return re.findall(r"`([\w/]+\.py)::(test_\w+)`", page.read_text(encoding="utf-8"))
+
+
+def has_test(file: str, name: str) -> bool:
+    """Whether *file*, below ``tests/``, defines the test *name*."""
+    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+    return name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def file_of_tests(page: str) -> str:
+    """The file, below ``tests/``, of the tests about a page's topic."""
+    names = (f"examples/test_{page}.py", f"docs/test_{page}_page.py", f"docs/test_{page}.py")
+    return next(name for name in names if (ROOT / "tests" / name).is_file())

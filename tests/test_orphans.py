@@ -11,6 +11,7 @@ from workerlab.catalog import ROOT, VARIANTS, Topic, topics
 
 GENERAL_PAGES = {
     *("index.md", "glossary.md", "environment.md", "differences.md"),
+    *("symptoms.md", "myths.md", "best_practices.md"),
     "workers/what_is_a_worker.md",
     *(f"solutions/{page}.md" for page in ("choose_a_store", "middleware", "dependencies")),
 }

@@ -24,6 +24,17 @@ TITLE = re.compile(r"<title>(.*?)(?: - [^-]*)?</title>", re.S)
 ARTICLE = re.compile(r"<article class=\"md-content__inner.*?</article>", re.S)
 TITLE_WEIGHT = 10
 """How much more a word of the title counts than one of the text; headings count 7 to 2."""
+SIGNPOST = 'class="wl-signpost"'
+"""Marks a page that leads to others: it must not push away the pages that it names."""
+SIGNPOST_WEIGHTS = {
+    "<dt><code>": 8,
+    "<h2 id": 1,
+    "<h3 id": 0.5,
+    "<dd>": 0.2,
+    "<td>": 0.2,
+    "<li>": 0.2,
+}
+"""There a program's own words count as much as a heading, what explains them little."""
 CONFIG = IndexConfig(
     root_selector=".md-content__inner",
     exclude_selectors=[".headerlink", ".wl-recording", "worker-lab"],
@@ -39,6 +50,15 @@ def with_title(page: str) -> str:
         return page
     words = f'<p data-pagefind-weight="{TITLE_WEIGHT}">{found[1]}</p>'
     return page.replace("</h1>", f"</h1>{words}", 1)
+
+
+def weighted(page: str) -> str:
+    """A signpost with the weights of its parts; any other page as it is."""
+    head, mark, rest = page.partition(SIGNPOST)
+    for start, weight in SIGNPOST_WEIGHTS.items() if mark else ():
+        tag, others = start[:3], start[3:]
+        rest = rest.replace(start, f'{tag} data-pagefind-weight="{weight}"{others}')
+    return head + mark + rest
 
 
 def katakana(page: str) -> set[str]:
@@ -78,7 +98,8 @@ async def make() -> None:
             text = path.read_text(encoding="utf-8")
             words |= katakana(text)
             await index.add_html_file(
-                content=with_title(text), source_path=path.relative_to(SITE).as_posix()
+                content=weighted(with_title(text)),
+                source_path=path.relative_to(SITE).as_posix(),
             )
         await index.write_files(str(INDEX))
         await written()

@@ -28,7 +28,7 @@ from sqlalchemy.pool import StaticPool
 from uvicorn import Config
 
 import fences
-from helpers import wait_until
+from helpers import has_test, named_tests, wait_until
 from workerlab import catalog, stage
 from workerlab.catalog import ROOT
 from workerlab.cluster import burst
@@ -101,15 +101,10 @@ def test_every_part_of_the_original_has_its_place() -> None:
     assert set(PLACES.values()) <= ids
 
 
-def named_tests() -> list[tuple[str, str]]:
-    return re.findall(r"`([\w/]+\.py)::(test_\w+)`", PAGE.read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize(("file", "name"), sorted(set(named_tests())))
+@pytest.mark.parametrize(("file", "name"), sorted(set(named_tests(PAGE))))
 def test_named_test_exists(file: str, name: str) -> None:
     """The page names a test that is there."""
-    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
-    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert has_test(file, name)
 
 
 def test_every_test_of_the_original_is_named() -> None:
@@ -120,7 +115,7 @@ def test_every_test_of_the_original_is_named() -> None:
         *("test_every_part_of_the_original_has_its_place", "test_named_test_exists"),
         "test_every_test_of_the_original_is_named",
     }
-    named = {name for file, name in named_tests() if file == "docs/test_differences.py"}
+    named = {name for file, name in named_tests(PAGE) if file == "docs/test_differences.py"}
     assert named == {name for name in ours if name.startswith("test_")} - about_the_page
 
 

@@ -68,8 +68,26 @@ export async function search(query, options) {
   const words = contentWords(query, await vocabulary());
   if (!words.length) return core.search(query, options);
   const all = await core.search(words.join(" "), options);
-  if (all.results.length || words.length === 1) return all;
+  if (all.results.length) return all;
+  if (words.length === 1) return (await halves(words[0], options)) ?? all;
   return { ...all, results: await most(words, options) };
+}
+
+/**
+ * A compound of katakana that the index knows in two words only, at the place that finds most.
+ * @param {string} word
+ * @param {object} [options]
+ */
+async function halves(word, options) {
+  if (!/^[ァ-ヴー]{4,}$/.test(word)) return null;
+  const cuts = Array.from({ length: word.length - 3 }, (_, index) => index + 2);
+  /** @type {{results: any[]}[]} */
+  const answers = await Promise.all(
+    cuts.map((cut) => core.search(`${word.slice(0, cut)} ${word.slice(cut)}`, options)),
+  );
+  return answers.reduce((best, answer) =>
+    answer.results.length > best.results.length ? answer : best,
+  );
 }
 
 /**

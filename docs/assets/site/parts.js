@@ -1,0 +1,16 @@
+// @ts-check
+/**
+ * Mounts the interactive parts that a page has. Every page loads this file, so it holds nothing
+ * else; what a part needs is loaded where the part stands. Without JavaScript the text remains.
+ */
+
+/** @type {Record<string, () => Promise<{mount: (element: HTMLElement) => void}>>} */
+const PARTS = {
+  ".wl-checklist": () => import("./checklist.js"),
+};
+
+for (const [selector, load] of Object.entries(PARTS)) {
+  for (const element of document.querySelectorAll(selector)) {
+    if (element instanceof HTMLElement) load().then(({ mount }) => mount(element));
+  }
+}
