@@ -7,6 +7,7 @@ import functools
 import gzip
 import http.server
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,13 @@ FLAGS = [
 ]
 TOPIC = "in_memory_counter"
 LESSON = f"shared-state/{TOPIC}/"
-PAGES = (f"shared-state/{TOPIC}.md", "glossary.md")
+LABS = {
+    found[1]: page.relative_to(ROOT / "docs")
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    if (found := re.search(r'<worker-lab topic="(\w+)">', page.read_text(encoding="utf-8")))
+}
+"""The pages with a lab, by topic."""
+PAGES = (*map(str, LABS.values()), "glossary.md")
 TWO_LABS = "two-labs/"
 ELEMENT = f'<worker-lab topic="{TOPIC}"></worker-lab>'
 BOX = f'<div class="wl-lab" markdown="0">{ELEMENT}</div>'
@@ -241,6 +248,15 @@ class Lab:
         self.status.get_by_text("に応答").wait_for()
         return self
 
+    def play(self, drill: str) -> Lab:
+        """Choose a drill by its title ("": the page's own experiment)."""
+        choice = self.host.get_by_label("実験", exact=True)
+        if drill:
+            choice.select_option(label=drill)
+        else:
+            choice.select_option(value="")
+        return self
+
     def run(self) -> str:
         """Press 実行 and wait for the verdict; returns its kind."""
         self.button("実行").click()
@@ -258,9 +274,9 @@ class Lab:
         }
 
 
-def lesson() -> dict[str, Any]:
+def lesson(topic: str = TOPIC) -> dict[str, Any]:
     """What the page's lab is given before a run."""
-    path = ROOT / "docs" / "assets" / "lab" / "topics" / f"{TOPIC}.json"
+    path = ROOT / "docs" / "assets" / "lab" / "topics" / f"{topic}.json"
     given: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return given
 
