@@ -30,7 +30,7 @@ from playwright.sync_api import (
 from helpers import wait_until
 from workerlab.catalog import ROOT
 
-expect.set_options(timeout=120_000)  # milliseconds; a busy machine takes long to start workers
+expect.set_options(timeout=240_000)  # milliseconds; a busy machine takes long to start workers
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -95,7 +95,7 @@ def build_site(folder: Path, url: str, *, instant: bool = False) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
 
@@ -141,7 +141,7 @@ class Reader:
         settings = {"viewport": {"width": 1280, "height": 900}, "locale": "ja-JP", **options}
         self.url = url
         self.context: BrowserContext = browser.new_context(**settings)
-        self.context.set_default_timeout(120_000)
+        self.context.set_default_timeout(240_000)
         self.page: Page = self.context.new_page()
         self.requests: list[str] = []
         self.errors: list[str] = []
@@ -169,7 +169,7 @@ class Reader:
         """Every worker is gone."""
         self.wait_until(lambda: self.workers() == 0, "all workers gone")
 
-    def wait_until(self, look: Any, what: str, timeout: float = 120.0) -> Any:
+    def wait_until(self, look: Any, what: str, timeout: float = 240.0) -> Any:
         """As `helpers.wait_until`, with the browser's events coming in."""
 
         def looked() -> Any:
