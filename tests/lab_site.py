@@ -7,6 +7,7 @@ import functools
 import gzip
 import http.server
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from playwright.sync_api import (
 from helpers import wait_until
 from workerlab.catalog import ROOT
 
-expect.set_options(timeout=120_000)  # milliseconds; a busy machine takes long to start workers
+expect.set_options(timeout=240_000)  # milliseconds; a busy machine takes long to start workers
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -43,7 +44,13 @@ FLAGS = [
 ]
 TOPIC = "in_memory_counter"
 LESSON = f"shared-state/{TOPIC}/"
-PAGES = (f"shared-state/{TOPIC}.md", "glossary.md")
+LABS = {
+    found[1]: page.relative_to(ROOT / "docs")
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    if (found := re.search(r'<worker-lab topic="(\w+)">', page.read_text(encoding="utf-8")))
+}
+"""The pages with a lab, by topic."""
+PAGES = (*map(str, LABS.values()), "glossary.md")
 TWO_LABS = "two-labs/"
 ELEMENT = f'<worker-lab topic="{TOPIC}"></worker-lab>'
 BOX = f'<div class="wl-lab" markdown="0">{ELEMENT}</div>'
@@ -88,7 +95,7 @@ def build_site(folder: Path, url: str, *, instant: bool = False) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
 
@@ -134,7 +141,7 @@ class Reader:
         settings = {"viewport": {"width": 1280, "height": 900}, "locale": "ja-JP", **options}
         self.url = url
         self.context: BrowserContext = browser.new_context(**settings)
-        self.context.set_default_timeout(120_000)
+        self.context.set_default_timeout(240_000)
         self.page: Page = self.context.new_page()
         self.requests: list[str] = []
         self.errors: list[str] = []
@@ -162,7 +169,7 @@ class Reader:
         """Every worker is gone."""
         self.wait_until(lambda: self.workers() == 0, "all workers gone")
 
-    def wait_until(self, look: Any, what: str, timeout: float = 120.0) -> Any:
+    def wait_until(self, look: Any, what: str, timeout: float = 240.0) -> Any:
         """As `helpers.wait_until`, with the browser's events coming in."""
 
         def looked() -> Any:
@@ -241,6 +248,15 @@ class Lab:
         self.status.get_by_text("に応答").wait_for()
         return self
 
+    def play(self, drill: str) -> Lab:
+        """Choose a drill by its title ("": the page's own experiment)."""
+        choice = self.host.get_by_label("実験", exact=True)
+        if drill:
+            choice.select_option(label=drill)
+        else:
+            choice.select_option(value="")
+        return self
+
     def run(self) -> str:
         """Press 実行 and wait for the verdict; returns its kind."""
         self.button("実行").click()
@@ -258,9 +274,9 @@ class Lab:
         }
 
 
-def lesson() -> dict[str, Any]:
+def lesson(topic: str = TOPIC) -> dict[str, Any]:
     """What the page's lab is given before a run."""
-    path = ROOT / "docs" / "assets" / "lab" / "topics" / f"{TOPIC}.json"
+    path = ROOT / "docs" / "assets" / "lab" / "topics" / f"{topic}.json"
     given: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return given
 

@@ -5,6 +5,9 @@ Lies beside ``experiment.py`` in the lab's interpreter (see ``lab_topics.py``).
 
 from dataclasses import replace
 
-from .experiment import EXPERIMENT as _RECORDED
+from . import experiment as _recorded
 
-EXPERIMENT = replace(_RECORDED, may_lose_requests=True)
+EXPERIMENT = replace(_recorded.EXPERIMENT, may_lose_requests=True)
+DRILLS = tuple(
+    replace(drill, may_lose_requests=True) for drill in getattr(_recorded, "DRILLS", ())
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -62,6 +63,40 @@ async def add_visit() -> dict[str, int]:
 async def read_visits() -> dict[str, int]:
     return {"visits": visits, "worker": os.getpid()}
 """
+HELD = """import asyncio
+import os
+from contextlib import asynccontextmanager
+
+import redis.asyncio as redis
+from fastapi import FastAPI
+
+
+@asynccontextmanager
+async def lifespan(app):
+    async with redis.from_url(os.environ["REDIS_URL"]) as app.state.redis:
+        await app.state.redis.sadd("workers", os.getpid())
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+visits = 0
+
+
+@app.post("/visits")
+async def add_visit() -> dict[str, int]:
+    global visits
+    visits += 1
+    await asyncio.sleep(0.05)
+    while visits > 60 and await app.state.redis.scard("workers") < 3:
+        await asyncio.sleep(0.05)
+    return {"visits": visits, "worker": os.getpid()}
+
+
+@app.get("/visits")
+async def read_visits() -> dict[str, int]:
+    return {"visits": visits, "worker": os.getpid()}
+"""
+"""With two workers its run is not over before one was killed and a third has started."""
 ENDLESS = SLOW.replace("    await asyncio.sleep(0.05)\n", "    while True:\n        pass\n")
 RAISES = SLOW.replace("    await asyncio.sleep(0.05)\n", "    raise LookupError('棚にない')\n")
 RAISING_LINE = RAISES.splitlines().index("    raise LookupError('棚にない')") + 1
@@ -239,7 +274,7 @@ def test_second_run_needs_no_second_download(reader: Reader) -> None:
 
 def test_worker_killed_in_mid_run_restarts_without_its_memory(reader: Reader) -> None:
     """A killed worker keeps its lane, gets another pid, and its value begins again."""
-    lab = reader.open().type(SLOW).choose("あなたの版", workers=2).start()
+    lab = reader.open().type(HELD).choose("あなたの版", workers=2).start()
     lane = lab.lanes.first
     pid = lane.get_by_text("pid").inner_text()
     lab.button("ワーカー 1 を kill").click()
@@ -250,6 +285,11 @@ def test_worker_killed_in_mid_run_restarts_without_its_memory(reader: Reader) ->
     assert lab.verdict.get_attribute("data-kind") == "broken"
     expect(lane.locator(".wl-kill")).to_have_count(1)
     expect(lane.locator(".wl-value")).to_have_count(2)
+    # of the trace, as a recorded run has it
+    expect(lab.verdict).to_contain_text(
+        re.compile(r"実行中に kill：ワーカー 1（\d+\.\d\d 秒）")
+    )
+    expect(lab.spoken).to_contain_text("実行中に kill：ワーカー 1")
 
 
 def test_request_by_hand_finds_the_killed_worker_empty(reader: Reader) -> None:
@@ -267,6 +307,49 @@ def test_request_by_hand_finds_the_killed_worker_empty(reader: Reader) -> None:
     lab.button("GET /visits をもう 1 回送る").click()
     expect(answers).to_have_count(2)
     expect(answers.first).to_contain_text('"visits":0,')
+
+
+def test_kill_after_the_run_is_not_part_of_it(reader: Reader) -> None:
+    """The verdict tells of the workers that were killed while the traffic ran, of no other."""
+    lab = reader.open().choose("bad.py", workers=2)
+    lab.run()
+    lab.button("ワーカー 1 を kill").click()
+    expect(lab.lanes.first).to_contain_text("再起動 1 回")
+    expect(lab.verdict).not_to_contain_text("実行中に kill")
+
+
+def test_drill_is_chosen_played_and_left(reader: Reader) -> None:
+    """A drill shows good.py and its own table; the page's experiment can be chosen again."""
+    ((_, title, _),) = lesson()["drills"]
+    lab = reader.open().choose("bad.py", workers=2)
+    table = lab.host.get_by_role("table")
+    lab.play(title)
+    expect(lab.host.get_by_role("tab", name="good.py")).to_have_attribute(
+        "aria-selected", "true"
+    )
+    expect(table).to_contain_text("停止中に 500 で断った加算")
+    assert lab.run() == "holds"
+    expect(lab.verdict).to_contain_text("301 件")
+    lab.play("")
+    expect(table).not_to_contain_text("停止中に 500 で断った加算")
+    expect(lab.verdict).to_be_hidden()
+    lab.choose("bad.py")
+    assert lab.run() == "broken"
+
+
+def test_drill_that_the_lab_cannot_play_says_why(reader: Reader) -> None:
+    """A drill that needs what a browser lacks is shown, cannot be chosen, and says why."""
+
+    def paused(route: object) -> None:
+        data = route.fetch().json()  # type: ignore[attr-defined]
+        why = "止まる（ワーカーの一時停止が要るため、ここでは動きません）"
+        route.fulfill(json={**data, "drills": [["stop", why, False]]})  # type: ignore[attr-defined]
+
+    reader.context.route(f"**/topics/{TOPIC}.json", paused)
+    choice = reader.open().host.get_by_label("実験", exact=True)
+    option = choice.get_by_role("option", name="止まる")
+    expect(option).to_be_disabled()
+    expect(option).to_contain_text("ワーカーの一時停止が要るため")
 
 
 def test_endless_loop_is_stopped(reader: Reader) -> None:
@@ -474,9 +557,9 @@ def test_keyboard_alone_is_enough(reader: Reader) -> None:
     press("ArrowLeft")
     expect(lab.host.get_by_role("tab", name="あなたの版")).to_be_focused()
     lab.host.locator(".cm-content").wait_for()
-    for name in ("ワーカーの数", "実行", "停止"):
+    for name in ("実験", "ワーカーの数", "実行", "停止"):
         press("Tab")
-        expect(lab.host.get_by_label(name).or_(lab.button(name))).to_be_focused()
+        expect(lab.host.get_by_label(name, exact=True).or_(lab.button(name))).to_be_focused()
     press("Tab")
     editor = lab.host.locator(".cm-content")
     expect(editor).to_be_focused()
@@ -518,16 +601,18 @@ def test_nothing_for_axe_to_find(browser: Browser, url: str, scheme: str) -> Non
 def test_reduced_motion_draws_once(browser: Browser, url: str) -> None:
     """With reduced motion the lanes stay still until the run is over, then show the picture."""
     with reading(browser, url, reduced_motion="reduce") as reader:
-        lab = reader.open().type(SLOW).choose("あなたの版", workers=2).start()
-        lab.status.get_by_text("200 件に応答").or_(lab.status.get_by_text("3")).first.wait_for()
+        lab = reader.open().type(HELD).choose("あなたの版", workers=2).start()
+        expect(lab.lanes.first.locator(".wl-lab__value")).not_to_have_text("―")
         expect(lab.lanes.locator(".wl-value")).to_have_count(0)
+        assert lab.verdict.is_hidden()
+        lab.button("ワーカー 1 を kill").click()
         lab.verdict.wait_for()
-        expect(lab.lanes.locator(".wl-value")).to_have_count(2)
+        expect(lab.lanes.locator(".wl-value")).to_have_count(3)
 
 
 def test_lanes_fill_while_the_run_goes_on(reader: Reader) -> None:
     """Without that wish the lanes fill during the run, from the left."""
-    lab = reader.open().type(SLOW).choose("あなたの版", workers=2).start()
+    lab = reader.open().type(HELD).choose("あなたの版", workers=2).start()
     expect(lab.lanes.locator(".wl-value")).to_have_count(2)
     assert lab.verdict.is_hidden()
     lab.button("停止").click()

@@ -63,7 +63,7 @@ function lab(behaviour = {}) {
 const options = (lab, more = {}) => ({ lab, workers: 2, files: { "main.py": "" }, app: "main:app", ...more });
 
 async function until(condition) {
-  const end = Date.now() + 5_000;
+  const end = Date.now() + 60_000;
   while (!condition()) {
     assert.ok(Date.now() < end, "deadline");
     await new Promise((resolve) => setTimeout(resolve, 1));

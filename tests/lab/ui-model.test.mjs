@@ -44,7 +44,9 @@ test("a killed worker keeps its lane, and begins again at nothing", () => {
   one.apply({ type: "exchanges", rows: [["visit", 12, 0, 0.5, 200, 10], ["visit", 13, 0.4, 0.6, 200, 1]] });
   assert.deepEqual(one.lanes[1].pids, [12, 13]);
   assert.deepEqual([one.lanes[1].count, one.lanes[1].value], [1, 1]);
-  assert.deepEqual(one.kills, [{ lane: 1, at: 0.5 }]); // after its last answer, which was told late
+  assert.deepEqual(one.kills, [{ lane: 1, pid: 12, at: 0.5 }]); // after its last answer, which was told late
+  one.settle([{ worker: 12, at: 0.7 }]); // as the trace has it
+  assert.deepEqual([one.kills[0].at, one.end], [0.7, 0.7]);
   assert.deepEqual(one.pids, [11, 12, 13]);
 });
 
@@ -72,9 +74,10 @@ test("the last GET of a run is what the reader may try again", () => {
 
 test("a verdict says which invariants broke", () => {
   const invariants = [{ name: "a", observed: 1000, holds: true }, { name: "b", observed: null, holds: false }];
-  const result = { conclusive: true, holds: false, invariants, trace: { exchanges: { status: [200, null, 200] } } };
+  const result = { conclusive: true, holds: false, invariants, trace: { exchanges: { status: [200, null, 200] }, events: [{ at_ms: 250, kind: "worker_killed", worker: 7 }, { at_ms: 1, kind: "measured" }] } };
   const verdict = run.verdictOf({ result });
   assert.deepEqual([verdict.kind, verdict.broken, verdict.total, verdict.lost, verdict.requests], ["broken", 1, 2, 1, 3]);
+  assert.deepEqual(verdict.killed, [{ worker: 7, at: 0.25 }]);
   assert.deepEqual(verdict.observed.b, { observed: null, holds: false });
   assert.equal(run.verdictOf({ result: { ...result, conclusive: false } }).kind, "inconclusive");
   assert.equal(run.verdictOf({ failure: "だめ", trace: {} }).detail, "だめ");
@@ -161,7 +164,7 @@ test("a difference has every line once, and its hunks what is near a change", ()
 
 test("every text that the interface asks for exists", () => {
   learn({ ...MESSAGES, ...RUN_MESSAGES });
-  for (const file of ["worker-lab.js", "view.js", "run-view.js", "session.js"]) {
+  for (const file of ["worker-lab.js", "view.js", "diff-view.js", "run-view.js", "session.js"]) {
     const source = fs.readFileSync(here(`docs/assets/lab/${file}`), "utf-8");
     for (const [, code] of source.matchAll(/(?:\btext|\bbutton)\("([\w-]+)"/g)) assert.ok(known(code), `${file}: ${code}`);
   }

@@ -38,7 +38,7 @@ const readable = (answer) => ({ ...answer, body: decodeBody(answer.body) });
 async function ask(at, method, path, options = {}) {
   const parts = [];
   const onPart = (part) => parts.push(part);
-  const answer = await clusters[at].request(method, path, { onPart, ...options });
+  const answer = await clusters[at].request(method, path, { onPart, timeout: 120_000, ...options });
   return { ...readable(answer), parts: parts.filter(Boolean).length };
 }
 Object.assign(window, { lab, clusters, open, ask, Connection, Cluster, Lab, decodeBody });
@@ -88,7 +88,7 @@ def lab_browser(*, page=PAGE, gzipped=True):
 def open_page(server, context):
     """Open the lab's page in a new tab and wait for its script."""
     page = context.new_page()
-    page.set_default_timeout(90_000)
+    page.set_default_timeout(180_000)
     page.goto(server.url + "lab.html")
     page.wait_for_function("window.loaded")
     return page

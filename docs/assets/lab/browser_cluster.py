@@ -5,7 +5,13 @@ import json as jsonlib
 
 from lab_outbox import put
 
+from workerlab.errors import StartupError
 from workerlab.trace import Exchange, Trace
+
+PATIENCE = 60.0
+"""Seconds that the page has for what is no request; generous, for busy machines."""
+RESTART_PATIENCE = 300.0
+NO_HEADERS = {}
 
 
 class Unsupported(Exception):
@@ -31,7 +37,7 @@ class BrowserCluster:
             text = jsonlib.dumps(json)  # ASCII: one character per byte
             pairs.append(["content-type", "application/json"])
         start = self.trace.now()
-        status, worker, kind, raw, error = await self._ask(
+        status, worker, kind, raw, error, *rest = await self._ask(
             timeout, "request", method, path, pairs, text
         )
         body = _decode(kind, raw)
@@ -45,27 +51,36 @@ class BrowserCluster:
                 value=_number(body, value),
                 error=error,
                 body=body,
+                headers=_headers(kind, rest[0]) if rest else NO_HEADERS,
             )
         )
 
     async def workers(self):
         """See `workerlab.cluster.Cluster.workers`."""
-        return (await self._ask(10.0, "workers"))[3]
+        return (await self._ask(PATIENCE, "workers"))[3]
 
     async def kill(self, worker):
         """See `workerlab.cluster.Cluster.kill`."""
         self.trace.note("worker_killed", worker=worker, detail="kill -9")
-        await self._ask(10.0, "kill", worker)
+        await self._ask(PATIENCE, "kill", worker)
 
     async def stop_service(self, name):
         """See `workerlab.cluster.Cluster.stop_service`; the data is forgotten."""
-        await self._ask(20.0, "service", name, False)
+        await self._ask(PATIENCE, "service", name, False)
         self.trace.note("service_stopped", detail=name)
 
     async def start_service(self, name):
         """See `workerlab.cluster.Cluster.start_service`."""
-        await self._ask(20.0, "service", name, True)
+        await self._ask(PATIENCE, "service", name, True)
         self.trace.note("service_started", detail=name)
+
+    async def restart(self, environment=None):
+        """See `workerlab.cluster.Cluster.restart`."""
+        variables = None if environment is None else dict(environment)
+        error = (await self._ask(RESTART_PATIENCE, "restart", variables))[4]
+        if error:
+            raise StartupError(f"ワーカーが起動し直しませんでした（{error}）。")
+        self.trace.note("server_restarted")
 
     async def pause(self, worker):
         """Not here: nothing stops an interpreter from outside and lets it go on."""
@@ -126,6 +141,14 @@ def _decode(content_type, raw):
         except ValueError:
             pass
     return data.decode("utf-8", "replace")
+
+
+def _headers(kind, others):
+    """Several values of one name are joined by line breaks, see `Exchange.headers`."""
+    headers = {"content-type": kind}
+    for name, value in others:
+        headers[name] = f"{headers[name]}\n{value}" if name in headers else value
+    return headers
 
 
 def _number(body, key):

@@ -56,6 +56,8 @@ async function handle(message) {
       return takeSnapshot?.(message.buffer);
     case "check":
       return answer(python.files.check(JSON.stringify(message.files)));
+    case "prepare":
+      return answer(python.client.prepare(JSON.stringify(message.files), message.module, message.drill));
     case "run":
       return answer(await python.client.run(JSON.stringify(message.files), message.module, message.drill));
     case "draw":

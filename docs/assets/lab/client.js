@@ -8,6 +8,8 @@ import { LabError } from "./protocol.js";
 /** @typedef {import("./protocol.js").Files} Files */
 
 const REDIS_PORT = 6379;
+/** Milliseconds for an answer; generous, for busy machines. */
+const PATIENCE = 60_000;
 
 export class Client {
   /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
@@ -37,7 +39,12 @@ export class Client {
 
   /** Compile without running. @param {Files} files @returns {Promise<string>} "" or Python's message */
   check(files) {
-    return this.#ask({ type: "check", files }, 20_000);
+    return this.#ask({ type: "check", files }, PATIENCE);
+  }
+
+  /** Import what the next `run` plays. @param {Files} files @param {string} module @param {string} drill @returns {Promise<Record<string, string>>} the variables of its workers */
+  async prepare(files, module, drill) {
+    return JSON.parse(await this.#ask({ type: "prepare", files, module, drill }, PATIENCE));
   }
 
   /** Play the experiment; ends when it ends, however long. @param {Files} files @param {string} module @param {string} drill "" for the experiment itself @returns {Promise<import("./protocol.js").RunOutcome>} */
@@ -47,13 +54,13 @@ export class Client {
 
   /** The timeline as SVG. @param {Record<string, unknown>} options arguments of workerlab.timeline @returns {Promise<string>} */
   draw(options) {
-    return this.#ask({ type: "draw", options }, 20_000);
+    return this.#ask({ type: "draw", options }, PATIENCE);
   }
 
   /** Start or stop Redis; its data does not survive. @param {boolean} up */
   async setRedis(up) {
     this.redis.up = up;
-    await this.#ask({ type: "service", up }, 20_000);
+    await this.#ask({ type: "service", up }, PATIENCE);
   }
 
   /** @param {any[][]} answers */

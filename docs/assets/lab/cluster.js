@@ -95,6 +95,8 @@ export class Cluster {
   /** @type {"new" | "starting" | "ready" | "running" | "stopped"} */
   #state = "new";
   #runEnded = true;
+  /** @type {Record<string, string>} what the experiment sets for the workers */
+  #environment = {};
 
   /**
    * @param {object} options
@@ -105,6 +107,7 @@ export class Cluster {
    * @param {Files} [options.experimentFiles]  experiment.py and what it imports
    * @param {string} [options.experiment]      module with EXPERIMENT, "examples.x.experiment"
    * @param {string} [options.drill]           name of one of its DRILLS instead
+   * @param {boolean} [options.environment]    whether the experiment sets variables of the workers
    * @param {Record<string, string>} [options.env]
    * @param {string[]} [options.services]      hosts on the network: "redis" (default), "db"
    * @param {(event: ClusterEvent) => void} [options.onEvent]
@@ -112,7 +115,7 @@ export class Cluster {
    * @param {boolean} [options.plain]          true: without the snapshot (tests, fallback)
    * @param {boolean} [options.breakLayout]    true: let the restore assert fail (tests)
    */
-  constructor({ lab, workers, files, app, experimentFiles = {}, experiment = "", drill = "", env = {}, services = ["redis"], onEvent = () => {}, jspi = true, plain = false, breakLayout = false }) {
+  constructor({ lab, workers, files, app, experimentFiles = {}, experiment = "", drill = "", environment = false, env = {}, services = ["redis"], onEvent = () => {}, jspi = true, plain = false, breakLayout = false }) {
     this.lab = lab;
     this.count = workers;
     this.files = files;
@@ -120,6 +123,7 @@ export class Cluster {
     this.experimentFiles = experimentFiles;
     this.experiment = experiment;
     this.drill = drill;
+    this.setsEnvironment = environment;
     this.env = Object.assign({ REDIS_URL: "redis://redis:6379/0" }, ...services.map((name) => SERVICES[name]?.env), env);
     this.services = services;
     this.onEvent = onEvent;
@@ -276,12 +280,18 @@ export class Cluster {
     const checked = clientUp.then(() => client.check(this.files)).then((message) => {
       if (message) throw new LabError("syntax-error", message);
     });
-    checked.catch(() => {});
+    const prepared = checked.then(() => this.#prepare(client));
+    prepared.catch(() => {});
     this.#slots = Array.from({ length: this.count }, (_, index) => new Slot(index));
     this.onEvent({ type: "workers", workers: this.workers });
-    const started = this.#slots.map((slot) => this.#startWorker(slot, checked));
+    const started = this.#slots.map((slot) => this.#startWorker(slot, prepared));
     for (const promise of started) promise.catch(() => {});
-    await Promise.all([checked, ...services, ...started]);
+    await Promise.all([prepared, ...services, ...started]);
+  }
+
+  /** @param {Client} client */
+  async #prepare(client) {
+    if (this.setsEnvironment) this.#environment = await client.prepare(this.experimentFiles, this.experiment, this.drill);
   }
 
   /** @param {string} name */
@@ -298,15 +308,15 @@ export class Cluster {
     return { assets: lab.assets, image, plain: this.#plain, jspi, pid: this.nextPid++, parentPid, env, network, breakLayout };
   }
 
-  /** @param {Slot} slot @param {Promise<void>} checked */
-  async #startWorker(slot, checked) {
+  /** @param {Slot} slot @param {Promise<void>} prepared */
+  async #startWorker(slot, prepared) {
     const process = new InterpreterProcess("./worker.js", this.#boot(), this.lab.spawn);
     slot.process = process;
     slot.info = { ...slot.info, pid: process.pid, state: "booting", served: 0, inFlight: 0 };
     this.#byPid.set(process.pid, slot);
     this.#changed(slot);
     const capabilities = await process.start("booted");
-    await checked;
+    await prepared;
     this.#setWorkerState(slot, "starting");
     await new Promise((resolve, reject) => {
       process.onmessage = (message) => {
@@ -315,7 +325,7 @@ export class Cluster {
         else this.#workerMessage(slot, process, message);
       };
       process.onfatal = reject;
-      process.post({ type: "start", files: this.files, app: this.app });
+      process.post({ type: "start", files: this.files, app: this.app, environment: this.#environment });
     });
     process.onmessage = (message) => this.#workerMessage(slot, process, message);
     process.onfatal = (error) => this.#died(slot, error);
@@ -353,6 +363,18 @@ export class Cluster {
       socket.onFrame("end", "");
     }
     this.#setWorkerState(slot, "dead");
+  }
+
+  /** As a deployment: every worker ends, then all start anew. @param {Record<string, string> | null} environment null: as before */
+  async #restart(environment) {
+    this.#environment = environment ?? this.#environment;
+    await Promise.all(this.#slots.map((slot) => stopGracefully(slot)));
+    if (this.#state === "stopped") throw new LabError("stopped");
+    for (const slot of this.#slots) {
+      if (slot.process) this.#bury(slot);
+      slot.info.restarts += 1;
+    }
+    await Promise.all(this.#slots.map((slot) => this.#startWorker(slot, Promise.resolve())));
   }
 
   #killAll(withClient = true) {
@@ -461,13 +483,19 @@ export class Cluster {
         this.#answer([fields[0], 200, null, "", pids.sort((a, b) => a - b), null]);
       } else if (kind === "service") {
         const [number, name, up] = fields;
-        this.#setService(name, up).then(
-          () => this.#answer([number, 200, null, "", "", null]),
-          (error) => this.#answer([number, null, null, "", "", String(error)]),
-        );
-      } else if (kind === "exchanges") this.onEvent({ type: "exchanges", rows: fields[0] });
+        this.#answerWhen(number, this.#setService(name, up));
+      } else if (kind === "restart") this.#answerWhen(fields[0], this.#restart(fields[1]));
+      else if (kind === "exchanges") this.onEvent({ type: "exchanges", rows: fields[0] });
       else if (kind === "log") this.onEvent({ type: "log", pid: null, stream: fields[0], text: fields[1] });
     }
+  }
+
+  /** @param {number} number @param {Promise<void>} done */
+  #answerWhen(number, done) {
+    done.then(
+      () => this.#answer([number, 200, null, "", "", null]),
+      (error) => this.#answer([number, null, null, "", "", String(error)]),
+    );
   }
 
   /** @param {[number, string, string, [string, string][], string]} fields */
@@ -475,7 +503,8 @@ export class Cluster {
     const exchange = new Exchange(++this.#lastId, method, target, headers, body, new Connection(++this.#lastPort), (answer) => {
       this.#clients.delete(number);
       const type = answer.headers.find(([name]) => name === "content-type")?.[1] ?? "";
-      this.#answer([number, answer.status, answer.worker, type, answer.body, answer.error]);
+      const others = answer.headers.filter(([name]) => name !== "content-type" && name !== "content-length");
+      this.#answer([number, answer.status, answer.worker, type, answer.body, answer.error, ...(others.length ? [others] : [])]);
     });
     this.#clients.set(number, exchange);
     this.#send(exchange);

@@ -18,6 +18,7 @@ PROGRESS_SECONDS = 0.1
 
 _cluster = None
 _task = None
+_prepared = None
 
 
 class _Progress:
@@ -43,26 +44,43 @@ class _Progress:
             put(["exchanges", rows])
 
 
+def _load(files, module_name, drill):
+    """Import the experiment (or the named drill) anew."""
+    lab_files.write(files)
+    for name in list(sys.modules):  # an earlier run's
+        if name.partition(".")[0] == module_name.partition(".")[0]:
+            del sys.modules[name]
+    module = importlib.import_module(module_name)
+    if drill:
+        return next(each for each in module.DRILLS if each.drill == drill)
+    return module.EXPERIMENT
+
+
+def prepare(files, module_name, drill):
+    """Import what the next `run` plays; returns its environment (JSON), which has secrets."""
+    global _prepared
+    experiment = _load(files, module_name, drill)
+    _prepared = (module_name, drill), experiment
+    return json.dumps(dict(experiment.environment))
+
+
 async def run(files, module_name, drill):
     """Play the experiment (or the named drill) of *module_name*.
 
     Returns JSON, see ``RunOutcome`` in protocol.js.
     """
-    global _cluster, _task
+    global _cluster, _task, _prepared
     from browser_cluster import BrowserCluster, Unsupported
 
     from workerlab import experiment as experiments
     from workerlab.errors import WorkerlabError
 
     try:
-        lab_files.write(files)
-        for name in list(sys.modules):  # an earlier run's
-            if name.partition(".")[0] == module_name.partition(".")[0]:
-                del sys.modules[name]
-        module = importlib.import_module(module_name)
-        experiment = module.EXPERIMENT
-        if drill:
-            experiment = next(each for each in module.DRILLS if each.drill == drill)
+        if _prepared is not None and _prepared[0] == (module_name, drill):
+            experiment = _prepared[1]
+        else:
+            experiment = _load(files, module_name, drill)
+        _prepared = None
         _cluster = BrowserCluster()
         progress = _cluster.trace.on_exchange = _Progress(_cluster.trace)
         _task = asyncio.ensure_future(experiments.run(experiment, _cluster))

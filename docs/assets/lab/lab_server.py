@@ -7,6 +7,7 @@ Bodies travel as "binary strings": one character per byte (see ``WireRequest`` a
 import asyncio
 import importlib
 import json
+import os
 from urllib.parse import unquote
 
 import lab_files
@@ -21,10 +22,11 @@ _disconnected = {}
 _sockets = {}
 
 
-async def start(files, target):
+async def start(files, target, environment="{}"):
     """Import *target* (``"bad:app"``) and run its lifespan; returns ``""`` or a traceback."""
     global _app, _lifespan
     try:
+        os.environ.update(json.loads(environment))
         lab_files.write(files)
         module, _, attribute = target.partition(":")
         _app = getattr(importlib.import_module(module), attribute or "app")

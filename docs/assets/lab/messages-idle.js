@@ -8,6 +8,8 @@ const texts = {
   tabs: "動かす版",
   own: "あなたの版",
   edited: "編集あり",
+  experiment: "実験",
+  main: "このページの実験",
   workers: "ワーカーの数",
   "workers-short": "ワーカー",
   run: "実行",

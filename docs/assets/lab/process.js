@@ -8,7 +8,7 @@ import { LabError } from "./protocol.js";
 /** @typedef {import("./protocol.js").Capabilities} Capabilities */
 
 /** Milliseconds until an interpreter that does not come up is given up. */
-export const BOOT_TIMEOUT = 60_000;
+export const BOOT_TIMEOUT = 180_000;
 
 /**
  * @typedef {object} Boot

@@ -6,7 +6,10 @@
 /** @typedef {import("./protocol.js").WorkerInfo} WorkerInfo */
 
 /** What only a run needs, in a file of its own.
- * @typedef {{ files: Record<"experiment" | "stage", string>, requests: number, line: number | null, whys: Record<string, string> }} Traffic */
+ * @typedef {{ files: Record<"experiment" | "stage", string>, plans: Record<string, Plan> }} Traffic */
+
+/** The topic's experiment (""), or one of its drills. @typedef {{ title: string, requests: number, line: number | null, environment: boolean,
+ *   whys: Record<string, string>, invariants: Topic["invariants"], recorded: any }} Plan */
 
 /** A lane: its worker now, and every process that it had. @typedef {WorkerInfo & { pids: number[], count: number, value: number | null }} Lane */
 
@@ -21,12 +24,14 @@ export function appOf({ slug }, variant) {
   return variant === "own" ? { path: "main.py", app: "main:app" } : { path: `examples/${slug}/${variant}.py`, app: `examples.${slug}.${variant}:app` };
 }
 
-/** @param {Topic} topic @param {Traffic} traffic */
-export function experimentOf({ slug }, { files }) {
+/** @param {Topic} topic @param {Traffic} traffic @param {string} drill "": the topic's experiment */
+export function experimentOf({ slug }, { files, plans }, drill) {
   const folder = `examples/${slug}`;
   return {
     experimentFiles: { [`${folder}/experiment.py`]: files.experiment, [`${folder}/lab.py`]: files.stage },
     experiment: `examples.${slug}.lab`,
+    drill,
+    environment: plans[drill].environment,
   };
 }
 
@@ -66,22 +71,24 @@ export function shortTraceback(traceback) {
 /** As uvicorn writes it. @param {Extract<ClusterEvent, { type: "access" }>} event */
 export const accessLine = ({ client, method, target, status }) => `INFO:     127.0.0.1:${client} - "${method} ${target} HTTP/1.1" ${status}`;
 
+/** A worker that was killed during the run, and when. @typedef {{ worker: number, at: number }} Killed */
+
 /**
  * What a run said.
  * @param {import("./protocol.js").RunOutcome} outcome
  * @returns {{ kind: "holds" | "broken" | "inconclusive" | "failure" | "unsupported" | "traceback" | "cancelled", broken: number, total: number, lost: number,
- *   requests: number, observed: Record<string, { observed: number | null, holds: boolean }>, detail: string }}
+ *   requests: number, observed: Record<string, { observed: number | null, holds: boolean }>, killed: Killed[], detail: string }}
  */
 export function verdictOf(outcome) {
-  const nothing = { broken: 0, total: 0, lost: 0, requests: 0, observed: {}, detail: "" };
+  const nothing = { broken: 0, total: 0, lost: 0, requests: 0, observed: {}, killed: [], detail: "" };
   if ("cancelled" in outcome) return { ...nothing, kind: "cancelled" };
   if ("traceback" in outcome) return { ...nothing, kind: "traceback", detail: outcome.traceback };
   if ("failure" in outcome) return { ...nothing, kind: "failure", detail: outcome.failure };
   if ("unsupported" in outcome) return { ...nothing, kind: "unsupported", detail: outcome.unsupported };
   const { result } = outcome;
   const { status } = result.trace.exchanges;
-  /** @type {any[]} */
-  const invariants = result.invariants;
+  /** @type {{ invariants: any[], trace: { events: any[] } }} */
+  const { invariants, trace } = result;
   return {
     kind: !result.conclusive ? "inconclusive" : result.holds ? "holds" : "broken",
     broken: invariants.filter((invariant) => !invariant.holds).length,
@@ -89,6 +96,7 @@ export function verdictOf(outcome) {
     lost: status.filter((/** @type {number | null} */ each) => each === null).length,
     requests: status.length,
     observed: Object.fromEntries(invariants.map(({ name, observed, holds }) => [name, { observed, holds }])),
+    killed: trace.events.filter(({ kind }) => kind === "worker_killed").map(({ worker, at_ms }) => ({ worker, at: at_ms / 1000 })),
     detail: "",
   };
 }
@@ -97,7 +105,7 @@ export function verdictOf(outcome) {
 export class Run {
   /** @type {Lane[]} */
   lanes = [];
-  /** @type {{ lane: number, at: number }[]} */
+  /** @type {{ lane: number, pid: number, at: number }[]} */
   kills = [];
   done = 0;
   /** Answers of the last exchanges end here, in seconds of the trace. */
@@ -155,7 +163,16 @@ export class Run {
   /** @param {number} pid */
   #died(pid) {
     const lane = this.laneOf(pid);
-    if (lane >= 0) this.kills.push({ lane, at: this.end });
+    if (lane >= 0) this.kills.push({ lane, pid, at: this.end });
+  }
+
+  /** The trace knows better when workers died. @param {Killed[]} killed */
+  settle(killed) {
+    for (const { worker, at } of killed) {
+      const kill = this.kills.find(({ pid }) => pid === worker);
+      if (kill) kill.at = Math.max(kill.at, at);
+      this.end = Math.max(this.end, at);
+    }
   }
 
   /** Answers of a dead worker are told late: it died after them. @param {number} index @param {number} end */

@@ -8,7 +8,7 @@ import { LabError } from "./protocol.js";
 
 /** @typedef {{ script: string, tcpPorts: number[], folder: string, env: Record<string, string> }} ServiceKind */
 
-const START_TIMEOUT = 60_000;
+const START_TIMEOUT = 180_000;
 
 /** By host name. @type {Record<string, ServiceKind>} */
 export const SERVICES = {

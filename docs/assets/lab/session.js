@@ -12,7 +12,7 @@ import { megabytes, number } from "./view-model.js";
 /** @typedef {import("./view-model.js").Topic} Topic */
 /** @typedef {import("./run-model.js").Traffic} Traffic */
 /** @typedef {import("./cluster.js").Cluster} Cluster */
-/** @typedef {{ variant: string, code: string, workers: number }} Play */
+/** @typedef {{ variant: string, code: string, drill: string, workers: number }} Play */
 
 /** Milliseconds between two pictures while a run goes on. */
 const FRAME = 250;
@@ -36,8 +36,10 @@ export class Session {
   #cluster = null;
   #run = new Run();
   #log = new Log();
-  /** @type {Traffic | null} */
-  #traffic = null;
+  /** @type {Promise<Traffic> | null} */
+  #loadingTraffic = null;
+  /** What runs, or ran last, or was chosen. @type {import("./run-model.js").Plan | null} */
+  #plan = null;
   /** @type {Play | null} what runs, or ran last */
   #play = null;
   #turn = 0;
@@ -94,6 +96,22 @@ export class Session {
     this.runView.showLog(this.#log);
   }
 
+  /** Show the table of another experiment; its workers would be of the last run. @param {string} drill "": the topic's own */
+  async choose(drill) {
+    const { plans } = await this.#load();
+    this.leave("stopped");
+    this.view.plan = this.#plan = plans[drill];
+    this.runView.showVerdict(null);
+    this.runView.showProblem(null);
+  }
+
+  /** @returns {Promise<Traffic>} */
+  #load() {
+    this.#loadingTraffic ??= this.json(`./topics/${this.topic.slug}.run.json`);
+    this.#loadingTraffic.catch(() => (this.#loadingTraffic = null));
+    return this.#loadingTraffic;
+  }
+
   /** Stop, and say why. @param {string} code */
   leave(code) {
     if (!this.alive && !this.busy) return;
@@ -137,12 +155,12 @@ export class Session {
   }
 
   /** @param {Play} play @param {number} turn */
-  async #perform({ variant, code, workers }, turn) {
+  async #perform({ variant, code, drill, workers }, turn) {
     const late = () => turn !== this.#turn;
     const { topic, view } = this;
-    const [{ Lab, Cluster }, traffic] = await Promise.all([import("./cluster.js"), this.#traffic ?? this.json(`./topics/${topic.slug}.run.json`)]);
+    const [{ Lab, Cluster }, traffic] = await Promise.all([import("./cluster.js"), this.#load()]);
     if (late()) return;
-    this.#traffic = traffic;
+    this.#plan = traffic.plans[drill];
     shared.lab ??= new Lab();
     const { path, app } = appOf(topic, variant);
     const cluster = new Cluster({
@@ -151,7 +169,7 @@ export class Session {
       files: { [path]: code },
       app,
       services: servicesOf(topic),
-      ...experimentOf(topic, traffic),
+      ...experimentOf(topic, traffic, drill),
       onEvent: (event) => late() || this.#event(event),
     });
     this.#cluster = cluster;
@@ -160,6 +178,7 @@ export class Session {
     view.say(text("say-ready", { workers }));
     this.#showNotes(cluster);
     const outcome = await cluster.run();
+    if (!late()) this.#run.settle(verdictOf(outcome).killed);
     if (!late()) await this.#draw(true);
     if (!late()) this.#finished(outcome);
   }
@@ -206,7 +225,7 @@ export class Session {
   }
 
   get #requests() {
-    return this.#traffic?.requests ?? 1;
+    return this.#plan?.requests ?? 1;
   }
 
   /** @param {number} loaded @param {boolean} all */
@@ -272,8 +291,8 @@ export class Session {
     this.#drawing = true;
     try {
       const seconds = finished ? run.end : run.span(this.#requests);
-      const expected = this.#traffic?.line ?? null;
-      const picture = await cluster.draw({ title: this.topic.title, ident: "lab", expected, lanes: run.pids, duration: seconds });
+      const expected = this.#plan?.line ?? null;
+      const picture = await cluster.draw({ title: this.#plan?.title ?? "", ident: "lab", expected, lanes: run.pids, duration: seconds });
       if (cluster === this.#cluster) this.runView.drawLanes(picture, run.lanes, { kills: run.kills, seconds, finished, lost: run.lost, expected });
     } finally {
       this.#drawing = false;
@@ -282,12 +301,12 @@ export class Session {
 
   /** @param {import("./protocol.js").RunOutcome} outcome */
   #finished(outcome) {
-    const { view, runView, topic } = this;
+    const { view, runView } = this;
     const run = this.#run;
     const { variant, workers } = /** @type {Play} */ (this.#play);
-    const { kind, observed, detail, ...counts } = verdictOf(outcome);
+    const { kind, observed, detail, killed, ...counts } = verdictOf(outcome);
     runView.showLanes(run.lanes);
-    view.showTable(variant, observed, this.#traffic?.whys);
+    view.showTable(variant, observed, this.#plan?.whys);
     view.showStatus(text("finished"));
     runView.showProbe(run.lastGet && `GET ${run.lastGet}`);
     if (kind === "traceback") return this.#showTraceback("experiment-error", detail);
@@ -296,9 +315,10 @@ export class Session {
     if (kind === "cancelled") return;
     const title = text(kind, counts);
     const summary = text(counts.lost ? "summary-lost" : "summary", { name: nameOf(variant), workers, ...counts });
-    runView.showVerdict(kind, title, kind === "inconclusive" ? text("inconclusive-why") : summary);
-    const broken = topic.invariants.filter(({ name }) => observed[name]?.holds === false);
-    view.say([title, ...broken.map(({ name, label }) => text("say-invariant", { label, observed: number(observed[name].observed) }))].join("。"));
+    const deaths = killed.length ? text("killed", { who: killed.map(({ worker, at }) => text("killed-who", { worker: run.laneOf(worker) + 1, at: at.toFixed(2) })).join("、") }) : "";
+    runView.showVerdict(kind, title, [kind === "inconclusive" ? text("inconclusive-why") : summary, deaths].filter(Boolean).join("。"));
+    const broken = view.plan.invariants.filter(({ name }) => observed[name]?.holds === false);
+    view.say([title, ...broken.map(({ name, label }) => text("say-invariant", { label, observed: number(observed[name].observed) })), deaths].filter(Boolean).join("。"));
   }
 
   /** The run could not be played. @param {any} error */

@@ -4,6 +4,7 @@
 /**
  * A topic as tools/lab_topics.py writes it; `runtime`: bytes of a first run, null when the runtime was not built.
  * @typedef {{ slug: string, title: string, version: string, files: Record<"bad" | "good", string>, needs: string[],
+ *   drills: [name: string, label: string, playable: boolean][],
  *   invariants: { name: string, label: string, requirement: string }[], recorded: any, runtime: number | null }} Topic
  */
 

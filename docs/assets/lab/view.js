@@ -40,22 +40,25 @@ export function button(code, part, act, more = {}) {
 export const enable = (element, enabled) => element.setAttribute("aria-disabled", String(!enabled));
 
 /**
- * @typedef {Record<"run" | "stop" | "undo" | "reset" | "adopt" | "compare" | "share" | "intent", () => void> & { select: (variant: string) => void }} Handlers
+ * @typedef {Record<"plan" | "run" | "stop" | "undo" | "reset" | "adopt" | "compare" | "share" | "intent", () => void> & { select: (variant: string) => void }} Handlers
  */
 
 export class View {
   /** @type {HTMLElement | null} */
   styles = null;
+  /** Whose table is shown: the topic itself, or one of its drills. @type {{ invariants: Topic["invariants"], recorded: any }} */
+  plan;
 
   /** @param {HTMLElement} host @param {Topic} topic @param {Handlers} on @param {number} workers */
   constructor(host, topic, on, workers) {
-    this.topic = topic;
+    this.plan = this.topic = topic;
     this.on = on;
     const id = (this.id = `wl-lab-${++made}`);
 
     this.edited = h("span", { part: "dot", hidden: true, role: "img", "aria-label": text("edited") });
     this.tabs = VARIANTS.map((variant) => h("button", { type: "button", role: "tab", id: `${id}-${variant}`, "aria-controls": `${id}-panel`, part: "tab", onclick: () => on.select(variant) }, nameOf(variant)));
     this.tabs[2].append(this.edited);
+    this.experiment = h("select", { part: "select drill", "aria-label": text("experiment"), onchange: on.plan }, h("option", { value: "" }, text("main")), ...topic.drills.map(([name, label, playable]) => h("option", { value: name, disabled: !playable }, label)));
     this.count = h("select", { part: "select", "aria-label": text("workers") }, ...[1, 2, 3, 4, 5, 6].map((n) => h("option", { value: n, selected: n === workers }, `${n}`)));
     this.runButton = button("run", "button primary", on.run);
     this.stopButton = button("stop", "button", on.stop);
@@ -63,7 +66,7 @@ export class View {
       "div",
       { part: "bar" },
       h("div", { role: "tablist", "aria-label": text("tabs"), part: "tabs", onkeydown: (/** @type {KeyboardEvent} */ event) => this.#moveTab(event) }, ...this.tabs),
-      h("div", { part: "controls" }, h("span", { part: "soft", "aria-hidden": "true" }, text("workers-short")), this.count, this.runButton, this.stopButton),
+      h("div", { part: "controls" }, this.experiment, h("span", { part: "soft", "aria-hidden": "true" }, text("workers-short")), this.count, this.runButton, this.stopButton),
     );
 
     this.code = h("div", { part: "code" });
@@ -90,6 +93,11 @@ export class View {
         ...[bar, this.panel, h("div", { part: "status" }, this.statusText, this.meter), this.results, this.table, this.more, this.differs, this.live],
       ),
     );
+  }
+
+  /** The name of the chosen drill; "": none. */
+  get drill() {
+    return this.experiment.value;
   }
 
   get workers() {
@@ -123,7 +131,7 @@ export class View {
     this.hint.textContent = text(own ? "hint" : "hint-locked");
     this.adoptButton.hidden = own;
     for (const each of this.ownTools) each.hidden = !own;
-    if (!own) this.showDiff(null, "");
+    if (!own) this.showDiff(null);
   }
 
   /** @param {{ edited: boolean, canUndo: boolean }} state */
@@ -145,23 +153,20 @@ export class View {
     return field;
   }
 
-  /** @param {({ sign: string, text: string } | null)[] | null} lines null: closed @param {string} name of the other text */
-  showDiff(lines, name) {
-    const open = lines !== null;
+  /** @param {(Node | string)[] | null} content null: closed */
+  showDiff(content) {
+    const open = content !== null;
     this.diff.hidden = !open;
     this.compareButton.setAttribute("aria-expanded", String(open));
     this.compareButton.textContent = text(open ? "compare-close" : "compare");
-    if (!open) return;
-    const kinds = /** @type {Record<string, string>} */ ({ "+": "added", "-": "removed" });
-    const rows = lines.map((line) => (line ? h("span", { part: `line ${kinds[line.sign] ?? "same"}` }, `${line.sign} ${line.text}\n`) : h("span", { part: "line soft" }, "⋯\n")));
-    this.diff.replaceChildren(lines.length ? h("pre", { role: "region", tabindex: "0", "aria-label": text("diff", { name }) }, ...rows) : text("diff-none", { name }));
+    this.diff.replaceChildren(...(content ?? []));
   }
 
   /** @param {{ busy: boolean, alive: boolean }} state busy: something goes on; alive: there are workers */
   showControls({ busy, alive }) {
     enable(this.runButton, !busy);
     enable(this.stopButton, busy || alive);
-    this.count.disabled = busy;
+    this.count.disabled = this.experiment.disabled = busy;
   }
 
   /** @param {string} message @param {number | "unknown" | null} [share] done, 0 to 1; null: nothing goes on */
@@ -174,7 +179,7 @@ export class View {
 
   /** @param {string} variant whose recording is shown @param {Observed} [observed] @param {Record<string, string>} [whys] */
   showTable(variant, observed = {}, whys = {}) {
-    const { invariants, recorded } = this.topic;
+    const { invariants, recorded } = this.plan;
     const heads = ["invariant", "expected", "recorded", "observed"].map((code) => h("th", { scope: "col" }, text(code)));
     heads[2].title = text("recorded-hint", { workers: recorded?.workers });
     const cell = (/** @type {{ observed: number | null, holds: boolean } | undefined} */ seen) => h("td", {}, ...(seen ? [h("span", { part: seen.holds ? "good" : "bad" }, seen.holds ? "○" : "×"), ` ${number(seen.observed)}`] : ["―"]));

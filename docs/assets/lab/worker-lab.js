@@ -87,6 +87,7 @@ export class LabController {
       topic,
       {
         select: (variant) => this.#select(variant),
+        plan: () => this.#plan(),
         run: () => this.#run(),
         stop: () => this.#session?.leave("stopped"),
         undo: () => this.editor.undo(),
@@ -134,7 +135,14 @@ export class LabController {
 
   async #run() {
     const session = await this.#intent();
-    if (!this.#left.signal.aborted) await session.start({ variant: this.#variant, code: this.#code(this.#variant), workers: this.view.workers });
+    if (!this.#left.signal.aborted) await session.start({ variant: this.#variant, code: this.#code(this.#variant), drill: this.view.drill, workers: this.view.workers });
+  }
+
+  /** Another experiment was chosen; drills show when the fix breaks. */
+  async #plan() {
+    const session = await this.#intent();
+    await session.choose(this.view.drill);
+    if (!this.#left.signal.aborted) this.#select(this.view.drill && this.#variant === "bad" ? "good" : this.#variant);
   }
 
   /** @param {string} variant */
@@ -194,13 +202,13 @@ export class LabController {
   #compare() {
     if (this.#variant !== "own") this.#select("own");
     if (this.view.diff.hidden) this.#showDiff();
-    else this.view.showDiff(null, "");
+    else this.view.showDiff(null);
   }
 
   async #showDiff() {
-    const { difference, hunks } = await import("./diff.js");
+    const { showDifference } = await import("./diff-view.js");
     const { code, from } = this.#own;
-    this.view.showDiff(hunks(difference(this.topic.files[from], code)), nameOf(from));
+    this.view.showDiff(showDifference(this.topic.files[from], code, nameOf(from)));
   }
 
   async #share() {

@@ -45,11 +45,11 @@ async function boot({ config, image }) {
   post({ type: "booted", capabilities: booted.capabilities });
 }
 
-/** Import the app and run its lifespan. @param {{ files: import("./protocol.js").Files, app: string }} message */
-async function start({ files, app }) {
+/** Import the app and run its lifespan. @param {{ files: import("./protocol.js").Files, app: string, environment: Record<string, string> }} message */
+async function start({ files, app, environment }) {
   const module = booted.pyodide.pyimport("lab_server");
   const call = booted.capabilities.jspi ? module.start.callPromising : module.start;
-  const error = await call.call(module.start, JSON.stringify(files), app);
+  const error = await call.call(module.start, JSON.stringify(files), app, JSON.stringify(environment));
   if (error) return post({ type: "app-error", traceback: error });
   server = module;
   post({ type: "ready" });
