@@ -38,7 +38,8 @@ const readable = (answer) => ({ ...answer, body: decodeBody(answer.body) });
 async function ask(at, method, path, options = {}) {
   const parts = [];
   const onPart = (part) => parts.push(part);
-  const answer = await clusters[at].request(method, path, { onPart, timeout: 120_000, ...options });
+  const settings = { onPart, timeout: 120_000, ...options };
+  const answer = await clusters[at].request(method, path, settings);
   return { ...readable(answer), parts: parts.filter(Boolean).length };
 }
 Object.assign(window, { lab, clusters, open, ask, Connection, Cluster, Lab, decodeBody });
