@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from pytest_examples import CodeExample, EvalExample
 
 from fences import Fence
@@ -267,6 +268,12 @@ def run_dockerfile(fence: Fence, eval_example: EvalExample) -> None:
     assert words[0] in ("FROM", "ARG"), f"{fence}: begins with {words[0]}"
 
 
+def run_requirements(fence: Fence, eval_example: EvalExample) -> None:
+    """Every line is a requirement as pip reads it, or a comment."""
+    lines = [re.sub(r"(^|\s+)#.*$", "", line) for line in fence.body.splitlines()]
+    assert [Requirement(line) for line in lines if line], fence
+
+
 RUNNERS: dict[str, Callable[[Fence, EvalExample], None]] = {
     "python": run_python,
     "bash": run_bash,
@@ -275,4 +282,5 @@ RUNNERS: dict[str, Callable[[Fence, EvalExample], None]] = {
     "toml": run_toml,
     "json": run_json,
     "dockerfile": run_dockerfile,
+    "requirements": run_requirements,
 }

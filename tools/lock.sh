@@ -2,6 +2,5 @@
 # Compile requirements.in into requirements.txt: every package pinned, with hashes.
 set -eu
 cd "$(dirname "$0")/.."
-[ -x .cache/uv/bin/uv ] || { python3 -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet uv; }
-.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
+.venv/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
     --no-emit-index-url --custom-compile-command "make lock" requirements.in -o requirements.txt

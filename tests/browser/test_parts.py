@@ -59,3 +59,23 @@ def test_checklist_is_a_list_without_javascript(browser: Browser, site: str) -> 
     expect(tab.get_by_text("増減する値を、プロセスの外で")).to_be_visible()
     expect(tab.get_by_role("checkbox", name="増減する値を")).to_have_count(0)
     context.close()
+
+
+def test_specifier_box_answers_while_typing(tab: Page, site: str) -> None:
+    """By keyboard: what fits, what is a pre-release, and what is no specifier."""
+    tab.goto(f"{site}solutions/requirements/")
+    status = tab.get_by_role("status")
+    expect(status).to_have_text("6 個の版のうち、選ばれるのは 2 個です。")
+    specifier = tab.get_by_label("指定（")
+    specifier.fill(">=0.109.2")
+    expect(status).to_have_text("6 個の版のうち、選ばれるのは 4 個です。")
+    row = tab.get_by_role("row", name="0.110.0rc1")
+    expect(row).to_contain_text("△")
+    specifier.press("Tab")
+    expect(tab.get_by_label("版（空白で区切る）")).to_be_focused()
+    tab.keyboard.press("Control+a")
+    tab.keyboard.type("0.110.0rc1 latest")
+    expect(status).to_contain_text("「latest」は版として読めません")
+    specifier.fill("===1.0")
+    tab.get_by_label("版（空白で区切る）").fill("1.0")
+    expect(status).to_contain_text("扱いません")

@@ -60,6 +60,8 @@ def fence(language: str, body: str) -> Fence:
         ("json", "{a: 1}"),
         ("dockerfile", "FROM x\npip install y"),
         ("dockerfile", "RUN true"),
+        ("requirements", "fastapi=0.165.0"),
+        ("requirements", "# nothing"),
         ("ruby", "puts 1"),
         ("", "text"),
         ("python", '--8<-- "in_memory_counter/none.py"'),
@@ -84,6 +86,7 @@ def test_wrong_block_fails(language: str, body: str, eval_example: EvalExample) 
         ("toml", "a = 1"),
         ("json", '{"a": 1}'),
         ("python", '--8<-- "in_memory_counter/bad.py:counter"'),
+        ("requirements", "# why\nfastapi[standard]~=0.165.0  # because"),
         ("dockerfile", "FROM python:3.13-slim\nRUN pip install \\\n    x"),
     ],
 )

@@ -7,6 +7,7 @@
 /** @type {Record<string, () => Promise<{mount: (element: HTMLElement) => void}>>} */
 const PARTS = {
   ".wl-checklist": () => import("./checklist.js"),
+  ".wl-specifiers": () => import("./specifier-box.js"),
 };
 
 for (const [selector, load] of Object.entries(PARTS)) {
