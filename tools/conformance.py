@@ -119,7 +119,13 @@ class Stage:
         assert found, (words, self.notes())
         return next(word for word in self.notes() if word in words)
 
-    async def hung_up(self, method: str, path: str) -> asyncio.Task[object]:
+    async def is_served(self) -> None:
+        """Return when a request is answered: granian reports before it accepts."""
+        deadline = time.monotonic() + PATIENCE
+        while not (await self.cluster.request("GET", "/client", step="first")).ok:
+            assert time.monotonic() < deadline, "nobody answers"
+
+    async def send(self, method: str, path: str) -> asyncio.Task[object]:
         """A request on its way, which somebody else will end."""
         return asyncio.create_task(
             self.cluster.request(method, path, step="ask", timeout=2 * PATIENCE)
@@ -140,7 +146,9 @@ async def running(server: Server, options: Sequence[str] = ()) -> AsyncIterator[
             startup_timeout=2 * PATIENCE,
         )
         async with cluster:
-            yield Stage(cluster, notes, server)
+            stage = Stage(cluster, notes, server)
+            await stage.is_served()
+            yield stage
 
 
 def is_gone(pid: int) -> bool:
@@ -156,7 +164,7 @@ def is_gone(pid: int) -> bool:
 async def hung_loop(server: Server) -> str:
     """The event loop stands still: who ends the worker?"""
     async with running(server, server.limits) as stage:
-        asking = await stage.hung_up("GET", "/block/300")
+        asking = await stage.send("GET", "/block/300")
         await stage.until(lambda: bool(stage.notes()))
         (pid,) = stage.notes()
         killed = await stage.until(lambda: is_gone(int(pid)), UNTOUCHED)
@@ -262,11 +270,11 @@ def failing(server: Server, code: str) -> str:
             process.wait()
 
 
-async def hang_up(server: Server) -> str:
+async def restart(server: Server) -> str:
     """SIGHUP while a request is on its way."""
     async with running(server) as stage:
         before = {*await stage.cluster.workers()}
-        asking = await stage.hung_up("GET", "/wait/2")
+        asking = await stage.send("GET", "/wait/2")
         await stage.noted("started")
         os.kill(stage.cluster.supervisor, signal.SIGHUP)
         done = await asking
@@ -337,7 +345,7 @@ ROUGH: dict[str, Callable[[Server], Awaitable[str]]] = {
     "ワーカーへの `kill -9`": killed_worker,
     "import の失敗": failing_import,
     "lifespan の失敗": failing_lifespan,
-    "`SIGHUP`": hang_up,
+    "`SIGHUP`": restart,
     "`SIGTERM` と残った仕事": background_at_sigterm,
 }
 """Questions that need a server of their own."""

@@ -57,7 +57,7 @@ class Point:
     """Cores that processes besides the server and its clients used meanwhile."""
 
 
-# -- measuring -----------------------------------------------------------------------------------
+# -- measuring ---------------------------------------------------------------------------------
 
 
 def own_seconds() -> float:
@@ -116,7 +116,7 @@ async def sweep() -> list[Point]:
     return [min(found, key=lambda point: point.others) for found in points.values()]
 
 
-# -- quotas ----------------------------------------------------------------------------------------
+# -- quotas ------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -192,7 +192,7 @@ async def quotas() -> list[dict[str, float]]:
     return rows
 
 
-# -- showing ---------------------------------------------------------------------------------------
+# -- showing -----------------------------------------------------------------------------------
 
 
 def conditions(others: Sequence[float]) -> dict[str, object]:
