@@ -290,15 +290,15 @@ async def restart(server: Server) -> str:
     return f"入れ替わらない。{fate}"
 
 
-async def background_at_sigterm(server: Server) -> str:
-    """SIGTERM while a BackgroundTasks function is at work."""
-    async with running(server) as stage:
-        await stage.cluster.request("POST", "/later/3", step="ask")
-        await stage.noted("started")
-        os.kill(stage.cluster.supervisor, signal.SIGTERM)
-        ended = await stage.until(lambda: stage.cluster._supervisor.poll() is not None)
-        assert ended
-        return "終わるのを待つ" if "finished" in stage.notes() else "途中で捨てる"
+async def background_at_sigterm(stage: Stage) -> str:
+    """SIGTERM while a BackgroundTasks function is at work; ends the server."""
+    began = stage.notes().count("started")
+    await stage.cluster.request("POST", "/later/3", step="ask")
+    assert await stage.until(lambda: stage.notes().count("started") > began)
+    done = stage.notes().count("finished")
+    os.kill(stage.cluster.supervisor, signal.SIGTERM)
+    assert await stage.until(lambda: stage.cluster._supervisor.poll() is not None)
+    return "終わるのを待つ" if stage.notes().count("finished") > done else "途中で捨てる"
 
 
 async def client_leaves(stage: Stage) -> str:
@@ -337,8 +337,9 @@ GENTLE: dict[str, Callable[[Stage], Awaitable[str]]] = {
     "WebSocket": websocket,
     "去った利用者の処理": client_leaves,
     "`X-Forwarded-For`": forwarded_for,
+    "`SIGTERM` と残った仕事": background_at_sigterm,
 }
-"""Questions that leave the server as it was."""
+"""Questions that one server can be asked in turn; after the last it is gone."""
 ROUGH: dict[str, Callable[[Server], Awaitable[str]]] = {
     "イベントループが止まる": hung_loop,
     "プロセスごと止まる": hung_process,
@@ -346,7 +347,6 @@ ROUGH: dict[str, Callable[[Server], Awaitable[str]]] = {
     "import の失敗": failing_import,
     "lifespan の失敗": failing_lifespan,
     "`SIGHUP`": restart,
-    "`SIGTERM` と残った仕事": background_at_sigterm,
 }
 """Questions that need a server of their own."""
 

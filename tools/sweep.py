@@ -38,7 +38,7 @@ KINDS = {"wait": "待つ処理", "compute": "計算する処理"}
 WORKERS = range(1, 9)
 CLIENTS = 32
 SECONDS = 2.0
-ROUNDS = 3
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
 QUOTAS = (None, 0.5, 0.25)
 QUOTA_WORKERS = (1, 2, 5)
 """One, one per core that Python sees, and what 2 × 2 + 1 gives."""
