@@ -1,6 +1,7 @@
 """How servers behave when something goes wrong: asks each one, writes the page's table.
 
-    .venv/bin/python tools/conformance.py
+    .venv/bin/python tools/conformance.py             # every server
+    .venv/bin/python tools/conformance.py granian     # one of them
 
 Writes `docs/assets/recordings/choose_a_server/conformance.{json,md}`. Takes some minutes:
 that nobody kills a hung worker is only known after waiting for it.
@@ -17,6 +18,7 @@ import platform
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -385,16 +387,12 @@ def table(recorded: dict[str, object]) -> str:
     return "\n".join([*lines, "", f"{recorded['date']} に確かめました（{parts}）。", ""])
 
 
-def main() -> None:
-    """Ask every server every question, and write the answers down."""
-    columns = {}
-    for name, server in COLUMNS.items():
-        columns[name] = asyncio.run(observe(server))
-        print(name, json.dumps(columns[name], ensure_ascii=False, indent=1), flush=True)
+def save(columns: dict[str, dict[str, str]]) -> None:
+    """Write the answers, in the order of COLUMNS, and the table."""
     recorded = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "versions": versions(),
-        "columns": columns,
+        "columns": {name: columns[name] for name in COLUMNS if name in columns},
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
     text = json.dumps(recorded, ensure_ascii=False, indent=1) + "\n"
@@ -402,5 +400,18 @@ def main() -> None:
     (FOLDER / "conformance.md").write_text(table(recorded), encoding="utf-8")
 
 
+def main(*names: str) -> None:
+    """Ask the named servers, or all; keep the others' answers if the versions are the same."""
+    columns = {}
+    path = FOLDER / "conformance.json"
+    if path.exists():
+        before = json.loads(path.read_text("utf-8"))
+        columns = before["columns"] if before["versions"] == versions() else {}
+    for name in names or COLUMNS:
+        columns[name] = asyncio.run(observe(COLUMNS[name]))
+        print(name, json.dumps(columns[name], ensure_ascii=False, indent=1), flush=True)
+        save(columns)
+
+
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
