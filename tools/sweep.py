@@ -2,6 +2,7 @@
 
     .venv/bin/python tools/sweep.py            # the sweep
     .venv/bin/python tools/sweep.py quota      # CPU quotas: root and cgroup v1 are needed
+    .venv/bin/python tools/sweep.py cost       # CPU time of a start and of a request
     .venv/bin/python tools/sweep.py render     # picture and tables from the recorded JSON
 
 A benchmark, not a test: its numbers belong to one machine and one day. Writes
@@ -192,6 +193,41 @@ async def quotas() -> list[dict[str, float]]:
     return rows
 
 
+# -- CPU time, which other load hardly disturbs ------------------------------------------------
+
+COST_WORKERS = (1, 2, 5)
+COST_REQUESTS = {"wait": 320, "compute": 64}
+
+
+def server_seconds(cluster: UvicornCluster) -> float:
+    """CPU time of the supervisor and its workers."""
+    parent = psutil.Process(cluster.supervisor)
+    times = [process.cpu_times() for process in (parent, *parent.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
+async def cost(workers: int) -> dict[str, float]:
+    """CPU seconds until all are ready, and CPU milliseconds for each kind of request."""
+    patient = UvicornCluster(str(APP), workers=workers, cwd=ROOT, startup_timeout=900)
+    async with patient as cluster:
+        row = {"workers": workers, "start": round(server_seconds(cluster), 2)}
+        for kind, count in COST_REQUESTS.items():
+            for _ in range(4 * workers):  # the first request of a worker costs more
+                await cluster.request("GET", f"/{kind}", step="first", timeout=120)
+            before = server_seconds(cluster)
+            for _ in range(count // CLIENTS):
+                answers = await asyncio.gather(
+                    *(
+                        cluster.request("GET", f"/{kind}", step=kind, timeout=120)
+                        for _ in range(CLIENTS)
+                    )
+                )
+                assert all(answer.ok for answer in answers)
+            used = server_seconds(cluster) - before
+            row[kind] = round(1000 * used / count, 1)
+    return row
+
+
 # -- showing -----------------------------------------------------------------------------------
 
 
@@ -315,6 +351,25 @@ def quota_table(rows: Sequence[dict[str, float]], told: dict[str, object]) -> st
     return "\n".join([*lines, "", conditions_line(told), ""])
 
 
+def cost_table(rows: Sequence[dict[str, float]], told: dict[str, object]) -> str:
+    """CPU time, and what it means for the start in a quarter of a core."""
+    kinds = " | ".join(f"{name} 1 件（ミリ秒）" for name in KINDS.values())
+    lines = [
+        f"| ワーカー | 起動（秒） | 0.25 コアでの起動（秒以上） | {kinds} |",
+        "| ---: | ---: | ---: |" + " ---: |" * len(KINDS),
+        *(
+            f"| {row['workers']:.0f} | {row['start']:.1f} | {row['start'] / 0.25:.1f} | "
+            + " | ".join(f"{row[kind]:.1f}" for kind in KINDS)
+            + " |"
+            for row in rows
+        ),
+    ]
+    used = f"Python {told['python']}、uvicorn {told['uvicorn']}、FastAPI {told['fastapi']}"
+    return "\n".join(
+        [*lines, "", f"{told['date']}、{told['cores']} コアのマシン、{used}。", ""]
+    )
+
+
 def save(name: str, told: dict[str, object], rows: object) -> None:
     """Write the numbers; `render` makes the rest of them."""
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -333,6 +388,9 @@ def derived() -> dict[Path, str]:
     if (path := FOLDER / "quota.json").exists():
         data = json.loads(path.read_text("utf-8"))
         files[FOLDER / "quota.md"] = quota_table(data["rows"], data["conditions"])
+    if (path := FOLDER / "cost.json").exists():
+        data = json.loads(path.read_text("utf-8"))
+        files[FOLDER / "cost.md"] = cost_table(data["rows"], data["conditions"])
     return files
 
 
@@ -344,6 +402,12 @@ def main(what: str = "sweep") -> None:
     elif what == "quota":
         rows = asyncio.run(quotas())
         save("quota", conditions([row["others"] for row in rows]), rows)
+    elif what == "cost":
+        costs = []
+        for workers in COST_WORKERS:
+            costs.append(asyncio.run(cost(workers)))
+            print(costs[-1], flush=True)
+        save("cost", conditions([0.0]), costs)
     for path, text in derived().items():
         path.write_text(text, encoding="utf-8")
 
