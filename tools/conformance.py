@@ -36,7 +36,7 @@ from workerlab.servers import SERVERS
 
 APP = ROOT / "tools" / "conformance_app.py"
 FOLDER = ROOT / "docs" / "assets" / "recordings" / "choose_a_server"
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds within which what a server does must have happened; generous for a busy machine."""
 UNTOUCHED = 20.0
 """Seconds after which a hung worker counts as left alone: ten times the limit that is set."""
