@@ -28,6 +28,11 @@ from workerlab.catalog import ROOT
 SNIPPET_FOLDERS = (ROOT / "examples", recording.FOLDER, ROOT)
 """As ``base_path`` in mkdocs.yml."""
 COMMAND_TIMEOUT = 120
+TESTED_TOOLS = {
+    ROOT / "tools" / name: ROOT / "tests" / "docs" / "test_how_many_workers_page.py"
+    for name in ("cpu_quota.py", "sweep_app.py")
+}
+"""Tools that a page shows, and the test that runs them."""
 
 
 def run(fence: Fence, eval_example: EvalExample) -> None:
@@ -58,7 +63,7 @@ def run_included(fence: Fence) -> None:
 
 def proven_files() -> set[Path]:
     """Files that other tests run (examples) or derive and compare (recordings)."""
-    files: set[Path] = set()
+    files = {tool for tool, test in TESTED_TOOLS.items() if test.is_file()}
     for topic in catalog.topics():
         if (ROOT / "tests" / "examples" / f"test_{topic.slug}.py").is_file():
             files.update(topic.folder.glob("*.py"), (fake.path for fake in topic.fakes))
