@@ -29,7 +29,11 @@ module.exports = {
       },
     },
     "preset-ja-spacing": {
-      "ja-space-between-half-and-full-width": { space: "always", exceptPunctuation: true },
+      "ja-space-between-half-and-full-width": {
+        space: "always",
+        exceptPunctuation: true,
+        lintStyledNode: true, // headings, links and bold text, too
+      },
       "ja-space-around-code": { before: true, after: true },
       "ja-space-around-link": false, // the space depends on the link's text, which the rule above sees
       "ja-no-space-around-slash": false, // most slashes here begin a path: POST /orders

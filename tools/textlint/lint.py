@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from texts import ROOT, sources, texts
 
@@ -40,6 +42,11 @@ def install() -> None:
     done = CACHE / "installed.json"
     if done.exists() and done.read_bytes() == lock:
         return
+    if shutil.which("npm", path=environment()["PATH"]) is None:
+        raise SystemExit(
+            "make lint-ja: npm がありません。"
+            "Node.js 20 以上を入れるか、先に make lab を実行してください。"
+        )
     CACHE.mkdir(parents=True, exist_ok=True)
     for name in PACKAGES:
         (CACHE / name).write_bytes((HERE / name).read_bytes())
@@ -66,8 +73,8 @@ def lint(files: Sequence[Path]) -> list[str]:
     ]
 
 
-def textlint(folder: Path) -> list[dict[str, object]]:
-    """What textlint says of the Markdown files in the folder; an entry for each, also if none."""
+def textlint(folder: Path) -> list[dict[str, Any]]:
+    """What textlint says of the Markdown files in the folder; an entry for each."""
     modules = CACHE / "node_modules"
     command = [str(modules / ".bin" / "textlint"), "--format", "json", "--config"]
     command += [str(HERE / ".textlintrc.js"), "--rules-base-directory", str(modules), "."]
@@ -76,11 +83,13 @@ def textlint(folder: Path) -> list[dict[str, object]]:
     )
     if done.returncode not in (0, 1) or not done.stdout:
         raise SystemExit(done.stdout + done.stderr)
-    results: list[dict[str, object]] = json.loads(done.stdout)
+    if done.stderr:
+        print(done.stderr, file=sys.stderr)
+    results: list[dict[str, Any]] = json.loads(done.stdout)
     return results
 
 
-def describe(path: Path, message: dict[str, object]) -> str:
+def describe(path: Path, message: dict[str, Any]) -> str:
     """``docs/index.md:12: サーバ => サーバー (prh)``."""
     place = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
     what = str(message["message"]).partition("\n")[0]
