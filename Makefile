@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8000
 export NO_MKDOCS_2_WARNING := 1  # 広告。移行先は CONTRIBUTING.md にある
 
-.PHONY: help setup lab site serve test test-all test-lab test-browser test-lab-ui test-clone bench-lab check repeat record lock clean
+.PHONY: help setup lab site serve test test-all test-lab test-browser test-lab-ui test-clone bench-lab check lint-ja repeat record lock clean
 
 help: ## この一覧を表示する
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -47,6 +47,9 @@ check: setup ## 書式と型を調べる
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
+
+lint-ja: setup ## 日本語の文と表記を調べる（npm が要る。初回は textlint を入れる）
+	@$(BIN)/python tools/textlint/lint.py
 
 bench-lab: site ## ライブラボの重さを測り、JupyterLite と比べる
 	@sh tools/install-extras.sh

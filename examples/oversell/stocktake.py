@@ -1,6 +1,6 @@
 """棚卸しの途中で止まったバッチです。ロックを持ったまま、何もしません。
 
-使い方: python -m examples.oversell.stocktake items または sales
+使い方: `python -m examples.oversell.stocktake items` のように、表の名前を渡します。
 """
 
 import signal

@@ -27,7 +27,7 @@ async def traffic(cluster: Cluster) -> None:
             await count(cluster, "backends")
     # 削除された番号。読んだ後に例外になり、410 が返る
     await burst(cluster, ERRORS, "GET", "/reports/0", step="error", concurrency=ERRORS)
-    for _ in range(LOOKS):  # 応答の直後は、まだ後片付けの途中かもしれない
+    for _ in range(LOOKS):  # 応答の直後は、まだ後片付けの途中のことがある
         if await count(cluster, "idle_in_transaction") == 0:
             break
 

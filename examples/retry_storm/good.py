@@ -33,7 +33,7 @@ budget = RetryBudget()  # ワーカーごとに 1 つ
 
 
 def may_pass(error: BaseException) -> bool:
-    """待てば直るかもしれない失敗です。断られた（4xx）なら、何度頼んでも同じです。"""
+    """待てば直る見込みのある失敗です。断られた（4xx）なら、何度頼んでも同じです。"""
     if isinstance(error, httpx2.HTTPStatusError):
         return error.response.status_code >= 500
     return isinstance(error, httpx2.TransportError)

@@ -168,7 +168,7 @@ async def order_once(cluster: Cluster, keys: range) -> None:
 
 
 async def send_a_poison(cluster: Cluster) -> None:
-    """ワーカーを落とす注文を、答えがあるまで 5 回まで送る。その前後に、ふつうの注文を送る。"""
+    """ワーカーを落とす注文を、答えを得るまで、5 回まで送る。その前後に、ふつうの注文を送る。"""
     count = len(await cluster.workers())
     await order_once(cluster, range(BEFORE))
     for _ in range(5):
