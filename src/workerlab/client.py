@@ -6,9 +6,11 @@ Or one kept connection for all of them, where the experiment is about that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json as jsonlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +19,10 @@ import aiohttp
 from workerlab.cluster import WORKER_HEADER
 from workerlab.trace import Exchange, Trace
 
+CLOSE_TIMEOUT = 2.0
+"""Seconds that the other side gets to answer the closing of a WebSocket."""
+BROKEN = 1006
+"""The close code of a WebSocket that ended without one."""
 NO_ANSWER = (aiohttp.ClientError, ConnectionError, TimeoutError, asyncio.TimeoutError)
 
 
@@ -105,6 +111,94 @@ class Client:
                 headers=answered,
             )
         )
+
+    @contextlib.asynccontextmanager
+    async def websocket(
+        self, path: str, *, step: str, timeout: float = 10.0
+    ) -> AsyncIterator[WebSocket]:
+        """See `workerlab.cluster.Cluster.websocket`."""
+        assert self._session is not None
+        start = self.trace.now()
+        socket, response, status, error = None, None, None, None
+        try:
+            async with asyncio.timeout(timeout):
+                socket = await self._session.ws_connect(
+                    path,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
+                )
+            response = socket._response
+            status = response.status
+        except aiohttp.WSServerHandshakeError as refusal:
+            status, error = refusal.status, f"{type(refusal).__name__}: {refusal.message}"
+        except NO_ANSWER as problem:
+            error = f"{type(problem).__name__}: {problem}".rstrip(": ")
+        opened = self.trace.add(
+            Exchange(
+                step=step,
+                worker=_worker(response) if response is not None else None,
+                start=start,
+                end=self.trace.now(),
+                status=status,
+                error=error,
+            )
+        )
+        try:
+            yield WebSocket(self.trace, opened, socket)
+        finally:
+            if socket is not None:
+                await socket.close()
+
+
+class WebSocket:
+    """See `workerlab.cluster.WebSocket`; made by `Client.websocket`."""
+
+    def __init__(
+        self, trace: Trace, opened: Exchange, socket: aiohttp.ClientWebSocketResponse | None
+    ) -> None:
+        self.opened = opened
+        self.close_code: int | None = BROKEN if socket is None else None
+        self._trace = trace
+        self._socket = socket
+
+    async def send(self, text: str) -> None:
+        """See `workerlab.cluster.WebSocket.send`."""
+        if self._socket is not None:
+            with contextlib.suppress(*NO_ANSWER):
+                await self._socket.send_str(text)
+
+    async def receive(
+        self, *, step: str, value: str | None = None, timeout: float = 10.0
+    ) -> Exchange | None:
+        """See `workerlab.cluster.WebSocket.receive`."""
+        if self._socket is None:
+            return None
+        try:
+            message = await self._socket.receive(timeout)
+        except NO_ANSWER:
+            return None
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            self.close_code = self._socket.close_code  # aiohttp's own says 1006 after a timeout
+            return None
+        body = _decode_text(message.data)
+        now = self._trace.now()
+        return self._trace.add(
+            Exchange(
+                step=step,
+                worker=self.opened.worker,
+                start=now,
+                end=now,
+                status=self.opened.status,
+                value=_number(body, value),
+                body=body,
+            )
+        )
+
+
+def _decode_text(text: str) -> Any:
+    try:
+        return jsonlib.loads(text)
+    except ValueError:
+        return text
 
 
 async def _decode(response: aiohttp.ClientResponse) -> Any:

@@ -45,6 +45,37 @@ class Requester(Protocol):
         ...
 
 
+class WebSocket(Protocol):
+    """One open WebSocket; it stays with the worker that accepted it."""
+
+    opened: Exchange
+    """The handshake: status 101 when accepted, else the server's answer."""
+
+    close_code: int | None
+    """Why it ended (1000, 1012, 1006 for a broken connection …), once `receive` has come to
+    the end; ``None`` before."""
+
+    async def send(self, text: str) -> None:
+        """Send one text message; does nothing when the other side has closed."""
+        ...
+
+    async def receive(
+        self, *, step: str, value: str | None = None, timeout: float = 10.0
+    ) -> Exchange | None:
+        """Wait for one message and record it, as an exchange of no duration.
+
+        Nothing is read before it is asked for: who doesn't call this is a slow client.
+
+        Args:
+            value: As in `Requester.request`.
+
+        Returns:
+            The exchange, its `Exchange.body` the decoded JSON or else the text; ``None``
+            when the connection has ended or *timeout* seconds have passed.
+        """
+        ...
+
+
 class Cluster(Requester, Protocol):
     """A running app with several workers; each request takes a *new* connection.
 
@@ -63,6 +94,17 @@ class Cluster(Requester, Protocol):
 
         Its requests go one after another; when the other side has closed, the next one opens
         a new connection, as HTTP clients do. It ends with its ``async with`` block.
+        """
+        ...
+
+    def websocket(
+        self, path: str, *, step: str, timeout: float = 10.0
+    ) -> AbstractAsyncContextManager[WebSocket]:
+        """One WebSocket, closed when its ``async with`` block ends.
+
+        Args:
+            step: Name of the handshake in the trace.
+            timeout: Seconds that the handshake may take.
         """
         ...
 

@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Self
 import psutil
 
 from workerlab import probe
-from workerlab.client import Client
+from workerlab.client import Client, WebSocket
 from workerlab.errors import StartupError, TrafficError
 from workerlab.service import Service
 from workerlab.trace import Exchange, Trace
@@ -227,6 +227,12 @@ class ProcessCluster(ABC):
     def kept_connection(self) -> Client:
         """See `workerlab.cluster.Cluster.kept_connection`."""
         return Client(self._client.base_url, self.trace, keep_alive=True)
+
+    def websocket(
+        self, path: str, *, step: str, timeout: float = 10.0
+    ) -> contextlib.AbstractAsyncContextManager[WebSocket]:
+        """See `workerlab.cluster.Cluster.websocket`."""
+        return self._client.websocket(path, step=step, timeout=timeout)
 
     async def workers(self) -> list[int]:
         """See `workerlab.cluster.Cluster.workers`."""

@@ -94,6 +94,10 @@ class BrowserCluster:
         """Not here: the page's accept queue knows requests, not connections."""
         raise Unsupported("kept_connection")
 
+    def websocket(self, path, *, step, timeout=10.0):
+        """Not here: the page's own WebSockets are not recorded by the engine."""
+        raise Unsupported("websocket")
+
     async def pause_supervisor(self):
         """Not here, see `pause`."""
         raise Unsupported("pause_supervisor")
