@@ -34,6 +34,7 @@ HEADING_ID = re.compile(r"\s*\{ [#.:][^}]*\}\s*$")
 SVG = re.compile(r"<svg.*?</svg>", re.DOTALL)
 LABEL = re.compile(r"^(?:症状|誘惑|破綻): ")
 COMMENT = re.compile(r"(?:^|\s)#\s+(\S.*)$")
+INSERTED = re.compile(r"\$\{(?:[^{}]|\{[^{}]*\})*\}")
 JS_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
 
 
@@ -80,6 +81,9 @@ def page(source: str) -> str:
             fence, comments = found[1], found[2].startswith(("python", "bash"))
             title = TITLE.search(found[2])
             lines.append(f"- {title[1]}" if title else "")
+        elif text.startswith(":   "):  # a definition: it and its term as list items
+            lines[-1] = lines[-1] and "- " + lines[-1].removeprefix("- ")
+            lines.append(prose(f"- {text[4:]}"))
         else:
             lines.append(prose(text))
     return "\n".join(lines) + "\n"
@@ -91,7 +95,7 @@ def prose(text: str) -> str:
         return ""
     if found := BLOCK.match(text):
         return f"- {found[1]}" if found[1] else ""
-    text = HEADING_ID.sub("", text.removeprefix(":   "))
+    text = HEADING_ID.sub("", text)
     if text.startswith("<"):
         text = re.sub(r"<[^>]*>", "", text)
     return re.sub(r"\{ [.#:][^}]*\}", "", text)
@@ -138,13 +142,23 @@ def comments(source: str) -> Iterator[tuple[int, str]]:
 
 
 def javascript(source: str) -> str:
-    """Every string of a script; its comments are English."""
+    """Every string of a script, see `inserted`; its comments are English."""
     return join(
         source.count("\n"),
         (
-            (number, found[1] or found[2] or "")
+            (number, inserted(found[1] or found[2] or ""))
             for number, line in enumerate(source.splitlines(), 1)
             if not line.lstrip().startswith(("//", "*", "/*"))
             for found in JS_STRING.finditer(line)
         ),
     )
+
+
+def inserted(template: str) -> str:
+    """What a script inserts: a number, or a word where it touches one."""
+
+    def word(found: re.Match[str]) -> str:
+        around = template[: found.start()][-1:] + template[found.end() :][:1]
+        return "値" if JAPANESE.search(around) or "$" in around or "}" in around else "1"
+
+    return INSERTED.sub(word, template)

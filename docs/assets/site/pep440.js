@@ -160,7 +160,7 @@ function parseClause(clause) {
   if (operator === "===") throw new Unsupported("=== は、この欄では扱いません。");
   if (text.endsWith(".*")) {
     if (operator !== "==" && operator !== "!=") {
-      throw new Unsupported(`.* は、== と != にだけ付けられます：「${clause}」`);
+      throw new Unsupported(`「${clause}」：.* を付けられるのは == と、その否定だけです`);
     }
     const { epoch, release, pre, post, dev } = parseVersion(text.slice(0, -2));
     if (pre || post !== null || dev !== null) {
