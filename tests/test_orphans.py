@@ -14,7 +14,7 @@ GENERAL_PAGES = {
     *("symptoms.md", "myths.md", "best_practices.md"),
     "workers/what_is_a_worker.md",
     *(f"solutions/{page}.md" for page in ("choose_a_store", "middleware", "dependencies")),
-    "solutions/requirements.md",
+    *("solutions/requirements.md", "solutions/openapi.md"),
 }
 """Pages that are about no single topic."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
