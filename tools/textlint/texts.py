@@ -159,6 +159,6 @@ def inserted(template: str) -> str:
 
     def word(found: re.Match[str]) -> str:
         around = template[: found.start()][-1:] + template[found.end() :][:1]
-        return "値" if JAPANESE.search(around) or "$" in around or "}" in around else "1"
+        return "値" if JAPANESE.search(around) else "1"
 
-    return INSERTED.sub(word, template)
+    return INSERTED.sub(word, template.replace("}${", "}、${"))
