@@ -17,6 +17,7 @@ harness = pytest.importorskip("harness", reason="needs Playwright for Python")
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.timeout(900),  # a busy machine takes long to start browsers and workers
     pytest.mark.skipif(not Path(harness.CHROMIUM).exists(), reason="needs Debian's chromium"),
 ]
 

@@ -15,6 +15,7 @@ from workerlab.catalog import ROOT, find
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.timeout(900),  # a busy machine takes long to start browsers and workers
     pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium"),
     pytest.mark.skipif(
         not (ROOT / "docs/assets/lab/runtime/manifest.json").exists(), reason="needs make lab"

@@ -35,6 +35,7 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.timeout(900),  # a busy machine takes long to start browsers and workers
     pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium"),
     pytest.mark.skipif(
         not (LAB_FILES / "topics" / f"{TOPIC}.json").exists(), reason="needs make lab"
