@@ -60,7 +60,10 @@ class GranianCluster(ProcessCluster):
             "--log-level=warning",
             *self.options,
         )
-        return ["sh", "-c", f'exec {fd}<&-; exec "$@"', "sh", *serve]
+        let_go = (
+            "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
+        )
+        return [serve[0], "-c", let_go, str(fd), *serve]
 
 
 class Server:
