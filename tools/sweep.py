@@ -231,17 +231,19 @@ async def cost(workers: int) -> dict[str, float]:
 # -- showing -----------------------------------------------------------------------------------
 
 
-def conditions(others: Sequence[float]) -> dict[str, object]:
-    """The machine, the day, and how calm it was."""
-    return {
+def conditions(others: Sequence[float] = ()) -> dict[str, object]:
+    """The machine, the day, and how calm it was, where that matters."""
+    told: dict[str, object] = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "uvicorn": version("uvicorn"),
         "fastapi": version("fastapi"),
-        "others_median": round(statistics.median(others), 2),
-        "others_most": round(max(others), 2),
     }
+    if others:
+        told["others_median"] = round(statistics.median(others), 2)
+        told["others_most"] = round(max(others), 2)
+    return told
 
 
 def conditions_line(told: dict[str, object]) -> str:
@@ -421,7 +423,7 @@ def main(what: str = "sweep") -> None:
         for workers in COST_WORKERS:
             costs.append(asyncio.run(cost(workers)))
             print(costs[-1], flush=True)
-        save("cost", conditions([0.0]), costs)
+        save("cost", conditions(), costs)
     for path, text in derived().items():
         path.write_text(text, encoding="utf-8")
 
