@@ -380,8 +380,8 @@ def cost_tables(rows: Sequence[dict[str, float]], told: dict[str, object]) -> di
         ),
     ]
     return {
-        "cost.md": "\n".join([*requests, "", of, ""]),
-        "start.md": "\n".join([*starts, "", of, ""]),
+        "cost.txt": "\n".join([*requests, "", of, ""]),
+        "start.txt": "\n".join([*starts, "", of, ""]),
     }
 
 
@@ -399,10 +399,10 @@ def derived() -> dict[Path, str]:
         data = json.loads(path.read_text("utf-8"))
         points = [Point(**row) for row in data["rows"]]
         files[FOLDER / "sweep.svg"] = picture(points)
-        files[FOLDER / "sweep.md"] = sweep_table(points, data["conditions"])
+        files[FOLDER / "sweep.txt"] = sweep_table(points, data["conditions"])
     if (path := FOLDER / "quota.json").exists():
         data = json.loads(path.read_text("utf-8"))
-        files[FOLDER / "quota.md"] = quota_table(data["rows"], data["conditions"])
+        files[FOLDER / "quota.txt"] = quota_table(data["rows"], data["conditions"])
     if (path := FOLDER / "cost.json").exists():
         data = json.loads(path.read_text("utf-8"))
         tables = cost_tables(data["rows"], data["conditions"])
