@@ -3,7 +3,7 @@
     .venv/bin/python tools/conformance.py             # every server
     .venv/bin/python tools/conformance.py granian     # one of them
 
-Writes `docs/assets/recordings/choose_a_server/conformance.{json,md}`. Takes some minutes:
+Writes `docs/assets/recordings/choose_a_server/conformance.{json,txt}`. Takes some minutes:
 that nobody kills a hung worker is only known after waiting for it.
 """
 
@@ -60,7 +60,10 @@ class GranianCluster(ProcessCluster):
             "--log-level=warning",
             *self.options,
         )
-        return ["sh", "-c", f'exec {fd}<&-; exec "$@"', "sh", *serve]
+        let_go = (
+            "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
+        )
+        return [serve[0], "-c", let_go, str(fd), *serve]
 
 
 class Server:
@@ -397,7 +400,7 @@ def save(columns: dict[str, dict[str, str]]) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     text = json.dumps(recorded, ensure_ascii=False, indent=1) + "\n"
     (FOLDER / "conformance.json").write_text(text, encoding="utf-8")
-    (FOLDER / "conformance.md").write_text(table(recorded), encoding="utf-8")
+    (FOLDER / "conformance.txt").write_text(table(recorded), encoding="utf-8")
 
 
 def main(*names: str) -> None:

@@ -231,17 +231,19 @@ async def cost(workers: int) -> dict[str, float]:
 # -- showing -----------------------------------------------------------------------------------
 
 
-def conditions(others: Sequence[float]) -> dict[str, object]:
-    """The machine, the day, and how calm it was."""
-    return {
+def conditions(others: Sequence[float] = ()) -> dict[str, object]:
+    """The machine, the day, and how calm it was, where that matters."""
+    told: dict[str, object] = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "uvicorn": version("uvicorn"),
         "fastapi": version("fastapi"),
-        "others_median": round(statistics.median(others), 2),
-        "others_most": round(max(others), 2),
     }
+    if others:
+        told["others_median"] = round(statistics.median(others), 2)
+        told["others_most"] = round(max(others), 2)
+    return told
 
 
 def conditions_line(told: dict[str, object]) -> str:
@@ -378,8 +380,8 @@ def cost_tables(rows: Sequence[dict[str, float]], told: dict[str, object]) -> di
         ),
     ]
     return {
-        "cost.md": "\n".join([*requests, "", of, ""]),
-        "start.md": "\n".join([*starts, "", of, ""]),
+        "cost.txt": "\n".join([*requests, "", of, ""]),
+        "start.txt": "\n".join([*starts, "", of, ""]),
     }
 
 
@@ -397,10 +399,10 @@ def derived() -> dict[Path, str]:
         data = json.loads(path.read_text("utf-8"))
         points = [Point(**row) for row in data["rows"]]
         files[FOLDER / "sweep.svg"] = picture(points)
-        files[FOLDER / "sweep.md"] = sweep_table(points, data["conditions"])
+        files[FOLDER / "sweep.txt"] = sweep_table(points, data["conditions"])
     if (path := FOLDER / "quota.json").exists():
         data = json.loads(path.read_text("utf-8"))
-        files[FOLDER / "quota.md"] = quota_table(data["rows"], data["conditions"])
+        files[FOLDER / "quota.txt"] = quota_table(data["rows"], data["conditions"])
     if (path := FOLDER / "cost.json").exists():
         data = json.loads(path.read_text("utf-8"))
         tables = cost_tables(data["rows"], data["conditions"])
@@ -421,7 +423,7 @@ def main(what: str = "sweep") -> None:
         for workers in COST_WORKERS:
             costs.append(asyncio.run(cost(workers)))
             print(costs[-1], flush=True)
-        save("cost", conditions([0.0]), costs)
+        save("cost", conditions(), costs)
     for path, text in derived().items():
         path.write_text(text, encoding="utf-8")
 

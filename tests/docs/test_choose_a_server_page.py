@@ -17,7 +17,7 @@ each_server = pytest.mark.parametrize("name", COLUMNS)
 
 def test_table_is_what_was_recorded() -> None:
     """Nobody typed into it."""
-    shown = (FOLDER / "conformance.md").read_text(encoding="utf-8")
+    shown = (FOLDER / "conformance.txt").read_text(encoding="utf-8")
     assert shown == conformance.table(RECORDED)
     assert all(f"{row} |" in shown for row in (*conformance.ROUGH, *conformance.GENTLE))
 

@@ -154,7 +154,7 @@ def test_benchmark_still_runs() -> None:
 def test_tables_follow_from_the_recorded_numbers() -> None:
     """Nothing was typed into them, and what the page shows is there."""
     derived = sweep.derived()
-    assert {"cost.md", "start.md"} <= {path.name for path in derived}
+    assert {"cost.txt", "start.txt"} <= {path.name for path in derived}
     for path, wanted in derived.items():
         assert path.read_text(encoding="utf-8") == wanted, path
 
