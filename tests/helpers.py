@@ -107,3 +107,15 @@ def running(command: Command) -> Iterator[subprocess.Popen[str]]:
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
                 each.kill()
         process.communicate()
+
+
+def build(folder: Path, config: Path = ROOT / "mkdocs.yml") -> subprocess.CompletedProcess[str]:
+    """Build the site into *folder*, strictly."""
+    return subprocess.run(
+        [ROOT / ".venv/bin/mkdocs", "build", "--strict", "-f", config, "-d", folder],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )

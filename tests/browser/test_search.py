@@ -54,7 +54,9 @@ def test_there_are_many_queries() -> None:
 
 def test_index_is_written_to_the_end() -> None:
     """Pagefind answers before its files are on the disk; the tool waits for them."""
-    files = [path for path in (ROOT / "site/assets/search/index").rglob("*.*") if path.is_file()]
+    files = [
+        path for path in (ROOT / "site/assets/search/index").rglob("*.*") if path.is_file()
+    ]
     assert len(files) > 40
     assert [path.name for path in files if not path.stat().st_size] == []
 
