@@ -10,7 +10,7 @@ from workerlab import recording
 from workerlab.catalog import ROOT, VARIANTS, Topic, topics
 
 GENERAL_PAGES = {
-    *("index.md", "glossary.md", "environment.md", "differences.md"),
+    *("index.md", "paths.md", "glossary.md", "environment.md", "differences.md"),
     "workers/what_is_a_worker.md",
     *(f"solutions/{page}.md" for page in ("choose_a_store", "middleware", "dependencies")),
 }
