@@ -126,3 +126,15 @@ def file_of_tests(page: str) -> str:
     """The file, below ``tests/``, of the tests about a page's topic."""
     names = (f"examples/test_{page}.py", f"docs/test_{page}_page.py", f"docs/test_{page}.py")
     return next(name for name in names if (ROOT / "tests" / name).is_file())
+
+
+def build(folder: Path, config: Path = ROOT / "mkdocs.yml") -> subprocess.CompletedProcess[str]:
+    """Build the site into *folder*, strictly."""
+    return subprocess.run(
+        [ROOT / ".venv/bin/mkdocs", "build", "--strict", "-f", config, "-d", folder],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )

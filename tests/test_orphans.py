@@ -12,6 +12,7 @@ from workerlab.catalog import ROOT, VARIANTS, Topic, topics
 GENERAL_PAGES = {
     *("index.md", "glossary.md", "environment.md", "differences.md"),
     *("symptoms.md", "myths.md", "best_practices.md"),
+    *("index.md", "paths.md", "glossary.md", "environment.md", "differences.md"),
     "workers/what_is_a_worker.md",
     *(f"workers/{p}.md" for p in ("what_is_a_worker", "how_many_workers", "choose_a_server")),
     *(f"solutions/{page}.md" for page in ("choose_a_store", "middleware", "dependencies")),

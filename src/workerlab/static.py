@@ -1,4 +1,4 @@
-"""A small static server for the built site: what any host without special headers does."""
+"""A small static server for the built site: what a host that reads ``_headers`` does."""
 
 from __future__ import annotations
 
@@ -34,6 +34,14 @@ def listen(port: int) -> socket.socket:
     )
 
 
+def headers(site: Path) -> list[tuple[str, str]]:
+    """What ``_headers`` of the built site says for every path; empty without that file."""
+    path = site / "_headers"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    pairs = (line.split(": ", 1) for line in lines if line.startswith(" "))
+    return [(name.strip(), value) for name, value in pairs]
+
+
 def serve(site: Path, *, port: int) -> None:
     """Serve *site* until Ctrl-C; prints the address first.
 
@@ -56,7 +64,7 @@ def serve(site: Path, *, port: int) -> None:
     with listen(port) as listener:
         number = listener.getsockname()[1]
         print(f"ワーカーラボ: http://127.0.0.1:{number}/ （Ctrl-C で終了）", flush=True)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", headers=headers(site)))
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:  # uvicorn raises it again after its own shutdown

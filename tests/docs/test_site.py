@@ -1,39 +1,16 @@
 """The built site: strict, whole, without another host, with the blocks that we counted."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
-
 import fences
-from helpers import workerlab
+from helpers import build, workerlab
 from workerlab.catalog import ROOT
 
 LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
 LINK_LOADS = {"stylesheet", "icon", "preload", "modulepreload", "prefetch", "manifest"}
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built strictly into a folder of its own."""
-    folder = tmp_path_factory.mktemp("site")
-    done = build(folder)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def build(folder: Path, config: Path = ROOT / "mkdocs.yml") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [ROOT / ".venv/bin/mkdocs", "build", "--strict", "-f", config, "-d", folder],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 class Page(HTMLParser):
