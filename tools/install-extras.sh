@@ -1,10 +1,11 @@
 #!/bin/sh
-# Install what some tests need on Debian: Chromium and a Japanese font to look at it,
+# Install what some tests need on Debian: Chromium, Firefox and a Japanese font to look at it,
 # PostgreSQL and Memcached (their servers are started by the engine, not by the system).
 # Elsewhere, say what is missing in one line.
 set -eu
 missing=""
 command -v chromium >/dev/null 2>&1 || missing="chromium"
+command -v firefox-esr >/dev/null 2>&1 || missing="$missing firefox-esr"
 [ -n "$(find /usr/share/fonts -iname '*NotoSansCJK*' 2>/dev/null | head -n 1)" ] || missing="$missing fonts-noto-cjk"
 command -v memcached >/dev/null 2>&1 || missing="$missing memcached"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
