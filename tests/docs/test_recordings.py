@@ -28,6 +28,10 @@ ASKS_UNTIL_FULL = {
     ("duplicate_scheduler", "run-owner_paused.txt"),
     ("retry_storm", "run-good.txt"),
     ("retry_storm", "run-budget_spent.txt"),
+    *(  # connects until each worker has as many clients as the others
+        ("websocket_broadcast", f"run-{name}.txt")
+        for name in ("bad", "good", "fake", "come_back", "redis_stopped", "slow_client")
+    ),
 }
 """Sends as many requests as it takes, another number each time."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
