@@ -149,6 +149,27 @@ class Cluster(Requester, Protocol):
         """
         ...
 
+    async def deploy(self, environment: Mapping[str, str]) -> int | None:
+        """Check the app with new settings, then restart the server with them.
+
+        That is what a release script does: ``python -m package.module`` runs the app's own
+        file as a command; when that fails, the running server is left alone. Otherwise the
+        server is stopped and started anew, and the script waits for what becomes of it. A
+        failed start is not an error here: nobody serves then, until the next `deploy`.
+
+        Events ``"measured"`` are recorded: ``deploy.status`` is what is returned, and
+        ``deploy.started`` counts the worker processes that were started with *environment*.
+
+        Returns:
+            The status that the script sees: that of the check, or of a server that ended; 0
+            once all workers are ready; ``None`` when the server neither serves nor ends,
+            though each worker was started twice: the script gives up, and stops it.
+
+        Raises:
+            StartupError: The check did not end in time.
+        """
+        ...
+
     async def measure(self, service: str, quantity: str) -> float:
         """Ask a service for a number, and record it as an event ``"measured"``.
 

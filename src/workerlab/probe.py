@@ -2,9 +2,9 @@
 
 The servers are started with ``workerlab.probe:app``. It loads the real application from the
 environment, leaves it as it is, and adds two things that the app could not prove itself:
-every response carries the worker's process id, and every start-up ends in a report file, so
-that the engine learns *why* a worker failed (uvicorn's supervisor exits with 0 or restarts
-for ever, uvicorn 0.54).
+every response carries the worker's process id, and every start-up leaves a report file, so
+that the engine learns *how many* workers were started and *why* one failed (uvicorn's
+supervisor exits with 0 or restarts for ever, uvicorn 0.54).
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ def load(location: str) -> ASGIApp:
 
 
 def _load_reported(location: str) -> Probe:
+    report("starting")
     try:
         return Probe(load(location))
     except BaseException as error:

@@ -38,6 +38,8 @@ WATCH = 0.2
 RUNTIME_VARIABLE = "RUNTIME_DIRECTORY"
 """Names a folder that is empty at every start and shared by the workers, as systemd's
 ``RuntimeDirectory=`` does."""
+TRIES = 2
+"""How often each worker is started before `ProcessCluster.deploy` calls it endless."""
 STOP_TIMEOUT = 10.0
 """Seconds that a supervisor gets after SIGTERM before its whole group is killed."""
 
@@ -130,14 +132,14 @@ class ProcessCluster(ABC):
                 self.command(listener.fileno()),
                 pass_fds=[listener.fileno()],
                 cwd=self._cwd,
-                env=self._environment(),
+                env=self._environment(self._variables),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # its own group: Ctrl-C reaches us, we stop it
             )
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         path = os.pathsep.join(
             part for part in (str(self._cwd), os.environ.get("PYTHONPATH")) if part
         )
@@ -151,7 +153,7 @@ class ProcessCluster(ABC):
             "PYTHONPATH": path,
             "WEB_CONCURRENCY": str(self.worker_count),  # --workers does not reach the app
             RUNTIME_VARIABLE: self._runtime,
-            **self._variables,
+            **variables,
             **{k: v for s in self._services.values() for k, v in s.env.items()},
             probe.APP_VARIABLE: self.app,
             probe.REPORTS_VARIABLE: str(self._reports),
@@ -277,6 +279,67 @@ class ProcessCluster(ABC):
         await self._wait_until_ready()
         self._restarting = False
         self.trace.note("server_restarted")
+
+    async def deploy(self, environment: Mapping[str, str]) -> int | None:
+        """See `workerlab.cluster.Cluster.deploy`."""
+        status: int | None = await self._check(environment)
+        started = 0
+        if status == 0:
+            self._restarting = True
+            await asyncio.to_thread(self._stop)
+            self._variables = dict(environment)
+            self._launch()
+            status = await self._wait_until_decided()
+            started = len(self._read_reports())
+            if status is None:
+                await asyncio.to_thread(self._stop)
+            elif status == 0 and self._supervisor.poll() is None:
+                self._restarting = False
+                self.trace.note("server_restarted")
+        self.trace.note("measured", detail="deploy.status", value=status)
+        self.trace.note("measured", detail="deploy.started", value=started)
+        return status
+
+    async def _check(self, environment: Mapping[str, str]) -> int:
+        """Run the app's file as a command; return its status."""
+        module = [self.app] if self.app.endswith(".py") else ["-m", self.app.split(":")[0]]
+        with self._log.open("ab") as log:
+            check = await asyncio.create_subprocess_exec(
+                *(sys.executable, *module),
+                cwd=self._cwd,
+                env=self._environment(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            async with asyncio.timeout(self._startup_timeout):
+                return await check.wait()
+        except TimeoutError:
+            raise StartupError(
+                f"デプロイの前の点検が {self._startup_timeout:g} 秒待っても終わりませんでした: "
+                f"python {' '.join(module)}。ファイルを実行すると終わるようにしてください。"
+            ) from None
+        finally:
+            if check.returncode is None:
+                check.kill()
+                await check.wait()
+
+    async def _wait_until_decided(self) -> int | None:
+        """Return 0 once all workers are ready, the status of a server that ended, or None."""
+        loop = asyncio.get_running_loop()
+        started, last = 0, loop.time()
+        while len(await self.workers()) < self.worker_count:
+            status = self._supervisor.poll()
+            if status is not None:
+                return status
+            if len(self._read_reports()) > started:
+                started, last = len(self._read_reports()), loop.time()
+            stuck = loop.time() > last + self._startup_timeout
+            if stuck or started >= TRIES * self.worker_count:
+                return None
+            await asyncio.sleep(POLL)
+        return 0
 
     async def measure(self, service: str, quantity: str) -> float:
         """See `workerlab.cluster.Cluster.measure`."""

@@ -106,6 +106,10 @@ class BrowserCluster:
         """Not here, see `pause`."""
         raise Unsupported("resume_supervisor")
 
+    async def deploy(self, environment):
+        """Not here, see `pause`."""
+        raise Unsupported("deploy")
+
     async def measure(self, service, quantity):
         """Not here: the services of the browser keep no figures."""
         raise Unsupported("measure")
