@@ -11,12 +11,10 @@ from examples.memory_per_worker.model import features_of, model_file
 
 app = FastAPI()
 app.include_router(model.router)
-# --8<-- [start:model]
+# --8<-- [start:state]
 MODEL = np.load(model_file())
-# --8<-- [end:model]
-# --8<-- [start:lottery]
 lottery = np.random.default_rng()
-# --8<-- [end:lottery]
+# --8<-- [end:state]
 
 
 @app.get("/users/{user}/recommendation")
