@@ -201,7 +201,7 @@ def normalise(text: str) -> str:
     if violated(text):
         text = VERDICT.sub(r"\g<invariant> N", text)
     text = SHARES.sub("N 個のワーカーが応答しました（N 件）", WITHIN.sub(r"\1N\2", text))
-    return re.sub(r"─+", "─", re.sub(r" +", " ", text))
+    return re.sub(r"( |─)+", r"\1", text)  # a column is as wide as its numbers are long
 
 
 def violated(text: str) -> set[str]:

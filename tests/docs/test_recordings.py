@@ -22,6 +22,10 @@ TRANSCRIPTS = [(t, name) for t in topics() for name in recording.commands(t)]
 ASKS_UNTIL_FULL = {
     ("blocked_event_loop", "run-threads_full.txt"),
     ("cache_stampede", "run-holder_killed.txt"),  # some requests die with the worker
+    *(
+        ("memory_per_worker", f"run-{name}.txt")  # until every worker has answered
+        for name in ("bad", "good", "fake", "preload", "overwritten", "replaced")
+    ),
     ("metrics_flicker", "run-busy_workers_killed.txt"),
     ("process_local_lock", "run-holder_killed.txt"),  # asks until the invoice is in the making
     ("process_local_lock", "run-lock_lost.txt"),
