@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from gunicorn.config import make_settings
 
+from helpers import wait_until
 from tools import sweep
 from tools.cpu_quota import cpu_quota
 from workerlab.catalog import ROOT
@@ -36,8 +37,27 @@ def test_python_does_not_see_a_quota(tmp_path: Path) -> None:
             assert counted(*sweep.inside(group, [])) == counted()
             (tmp_path / "cpu").symlink_to(group)
             assert cpu_quota(tmp_path) == 0.5
-    except (FileNotFoundError, PermissionError, OSError) as error:
+    except OSError as error:
         pytest.skip(f"root で cgroup v1 を作れるマシンで確かめます: {error}")
+
+
+def test_quota_stops_who_has_used_it_up() -> None:
+    """The kernel counts how often it held the cgroup back."""
+    try:
+        with sweep.cpu_quota(0.05) as group:
+            burn = sweep.inside(group, [sys.executable, "-c", "while True: pass"])
+            with subprocess.Popen(burn) as process:
+                try:
+                    wait_until(lambda: throttled(group) > 0, "being held back", timeout=60)
+                finally:
+                    process.kill()
+    except OSError as error:
+        pytest.skip(f"root で cgroup v1 を作れるマシンで確かめます: {error}")
+
+
+def throttled(group: Path) -> int:
+    words = (group / "cpu.stat").read_text(encoding="utf-8").split()
+    return int(words[words.index("nr_throttled") + 1])
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="2 コア以上で確かめます")
