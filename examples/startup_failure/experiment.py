@@ -7,7 +7,7 @@ from workerlab.experiment import Experiment, Invariant
 from workerlab.trace import Trace
 
 # --8<-- [start:traffic]
-ORDERS = 40
+ORDERS = 100
 PAYMENT = "http://127.0.0.1:9000/charges"
 WORKING = {"PAYMENT_URL": PAYMENT, "PAYMENT_TIMEOUT": "3"}
 BROKEN = {"PAYMENT_URL": PAYMENT, "PAYMENT_TIMEOUT": "5s"}  # 「5」と書くはずだった
@@ -46,7 +46,7 @@ BEFORE = Invariant(
     label="デプロイの前に受け付けた注文",
     observe=lambda trace: accepted(trace, "before"),
     expected=ORDERS,
-    why="正しい設定で起動した 4 つのワーカーが、40 件に答えます。",
+    why="正しい設定で起動した 4 つのワーカーが、100 件に答えます。",
 )
 # --8<-- [start:invariants]
 REFUSED = Invariant(
