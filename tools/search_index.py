@@ -1,8 +1,8 @@
 """Make the search index from the built pages: Pagefind's, with each page's title in it.
 
 Writes ``docs/assets/search/index`` (so that ``mkdocs serve`` has it too) and copies it into the
-site. Beside Pagefind's files lies ``katakana.json``: the words that the pages write alone, with
-which the search takes compounds apart.
+site. Beside Pagefind's files lie ``katakana.json``, the words that the pages write alone, with
+which the search takes compounds apart, and ``titles.json``: who types a title wants that page.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import time
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,19 +93,24 @@ async def written(deadline: float = 60.0) -> None:
 async def make() -> None:
     """Index every page and write the result."""
     words: set[str] = set()
+    titles: dict[str, str] = {}
     async with PagefindService() as service:
         index = await service.create_index(CONFIG)
         for path in pages():
             text = path.read_text(encoding="utf-8")
             words |= katakana(text)
+            if (found := TITLE.search(text)) and path.parent != SITE:
+                title = unicodedata.normalize("NFKC", html.unescape(found[1]))
+                titles[title.strip().lower()] = f"/{path.parent.relative_to(SITE)}/"
             await index.add_html_file(
                 content=weighted(with_title(text)),
                 source_path=path.relative_to(SITE).as_posix(),
             )
         await index.write_files(str(INDEX))
         await written()
-    listed = json.dumps(sorted(words), ensure_ascii=False, separators=(",", ":"))
-    (INDEX / "katakana.json").write_text(listed, encoding="utf-8")
+    for name, data in (("katakana", sorted(words)), ("titles", titles)):
+        listed = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        (INDEX / f"{name}.json").write_text(listed, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -98,13 +98,13 @@ def test_query_becomes_content_words(page: Page, query: str, words: list[str]) -
 
 
 def test_every_title_is_found(page: Page) -> None:
-    """Whoever types a page's own title gets that page among the first three."""
+    """Whoever types a page's own title gets that page before all others."""
     wrong = {}
     for source in sorted((ROOT / "docs").rglob("*.md")):
         title = re.search(r"^title: (.+)$", source.read_text("utf-8"), re.M)
         assert title, source
         slugs = found(page, title[1])
-        if source.stem not in slugs[:TOP]:
+        if source.stem not in slugs[: TOP if source.stem == "index" else 1]:
             wrong[title[1]] = slugs[:5]
     assert wrong == {}
 
@@ -114,7 +114,7 @@ def test_keyboard_opens_finds_and_follows(page: Page, keys: str) -> None:
     """A key, a word, an arrow, Enter: the reader is on the page."""
     page.keyboard.press(keys)
     page.wait_for_selector(FIELD)
-    page.keyboard.type("QueuePool limit")
+    page.keyboard.type("接続プールの枯渇")
     expect(page.locator(LINK).first).to_contain_text("プール")
     expect(page.locator("dialog[open] mark").first).to_be_visible()
     page.keyboard.press("ArrowDown")

@@ -17,6 +17,8 @@ const MOST_RESULTS = 20;
 
 /** @type {Promise<Set<string>> | undefined} */
 let known;
+/** @type {Promise<Record<string, string>> | undefined} */
+let titles;
 
 /** The katakana words that the pages write alone. */
 function vocabulary() {
@@ -25,6 +27,14 @@ function vocabulary() {
     .then((words) => new Set(words))
     .catch(() => new Set());
   return known;
+}
+
+/** Where each page lies, by its title in lower case. */
+function titledPages() {
+  titles ??= fetch(new URL("../index/titles.json", import.meta.url))
+    .then((response) => response.json())
+    .catch(() => ({}));
+  return titles;
 }
 
 /**
@@ -64,6 +74,29 @@ export function contentWords(query, words) {
  * @param {object} [options]
  */
 export async function search(query, options) {
+  const answer = await searchWords(query, options);
+  const page = (await titledPages())[(query ?? "").normalize("NFKC").trim().toLowerCase()];
+  return page ? { ...answer, results: await withFirst(page, answer.results) } : answer;
+}
+
+/**
+ * The results with the page that was asked for by its title before all others.
+ * @param {string} page
+ * @param {any[]} results
+ */
+async function withFirst(page, results) {
+  for (const result of results.slice(0, MOST_RESULTS)) {
+    const { raw_url, url } = await result.data();
+    if ((raw_url ?? url).endsWith(page)) return [result, ...results.filter((r) => r !== result)];
+  }
+  return results;
+}
+
+/**
+ * @param {string | null} query
+ * @param {object} [options]
+ */
+async function searchWords(query, options) {
   if (!query) return core.search(query, options);
   const words = contentWords(query, await vocabulary());
   if (!words.length) return core.search(query, options);
