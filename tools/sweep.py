@@ -330,7 +330,7 @@ def sweep_table(points: Sequence[Point], told: dict[str, object]) -> str:
     rates = {(p.kind, p.workers): p.per_second for p in points}
     lines = [
         "| ワーカー | " + " | ".join(f"{name}（件/秒）" for name in KINDS.values()) + " |",
-        "| ---: |" + " ---: |" * len(KINDS),
+        "| --- |" + " --- |" * len(KINDS),
         *(
             f"| {n} | " + " | ".join(f"{rates[kind, n]:.0f}" for kind in KINDS) + " |"
             for n in WORKERS
@@ -343,7 +343,7 @@ def quota_table(rows: Sequence[dict[str, float]], told: dict[str, object]) -> st
     """What a fraction of a core does to the start and to the work."""
     lines = [
         "| 割り当て | ワーカー | 全員の準備ができるまで（秒） | 計算する処理（件/秒） |",
-        "| --- | ---: | ---: | ---: |",
+        "| --- | --- | --- | --- |",
     ]
     for row in rows:
         share = f"{row['cores']:g} コア" if row["cores"] else "上限なし"
@@ -362,7 +362,7 @@ def cost_tables(rows: Sequence[dict[str, float]], told: dict[str, object]) -> di
     requests = [
         "| ワーカー | 待つ処理 1 件の CPU（ミリ秒） | 計算する処理 1 件の CPU（ミリ秒） "
         "| 計算する処理の上限（件/秒、1 コア） |",
-        "| ---: | ---: | ---: | ---: |",
+        "| --- | --- | --- | --- |",
         *(
             f"| {row['workers']:.0f} | {row['wait']:.1f} | {row['compute']:.1f} "
             f"| {1000 / row['compute']:.0f} |"
@@ -372,7 +372,7 @@ def cost_tables(rows: Sequence[dict[str, float]], told: dict[str, object]) -> di
     starts = [
         "| ワーカー | 起動に使う CPU（秒） | 0.5 コアでの起動（秒以上） "
         "| 0.25 コアでの起動（秒以上） |",
-        "| ---: | ---: | ---: | ---: |",
+        "| --- | --- | --- | --- |",
         *(
             f"| {row['workers']:.0f} | {row['start']:.1f} | {row['start'] / 0.5:.1f} "
             f"| {row['start'] / 0.25:.1f} |"

@@ -56,8 +56,11 @@ def test_axe_would_find_something(browser: Browser, site: str) -> None:
     page = browser.new_page()
     page.goto(site)
     page.evaluate(
-        """document.querySelector('article').insertAdjacentHTML('beforeend',
-        '<img src="x.png"><p style="color:#999;background:#aaa">見えない</p>')"""
+        """() => {
+        const article = document.querySelector('article');
+        article.insertAdjacentHTML('beforeend', '<img src="x.png"><p>見えない</p>');
+        Object.assign(article.lastChild.style, {color: '#999', background: '#aaa'});
+        }"""
     )
     page.evaluate(AXE.read_text(encoding="utf-8"))
     report = page.evaluate("rules => axe.run(document, {runOnly: rules})", RULES)

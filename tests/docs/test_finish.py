@@ -39,6 +39,7 @@ def test_every_page_has_the_policy_before_anything_else(finished: Path) -> None:
         assert "'unsafe-eval'" not in rules
         assert "http" not in rules
         assert rules.startswith("default-src 'none'")
+        assert not re.search(r"<[a-z][^>]* style=", text), f"{path}: the policy ignores it"
 
 
 def test_headers_for_hosts_say_the_same(finished: Path) -> None:
