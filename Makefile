@@ -25,7 +25,7 @@ serve: site ## サイトを組み立て、127.0.0.1 で公開する
 	@$(BIN)/python -m workerlab serve --port $(PORT)
 
 test: setup ## Docker もブラウザーも要らないテストをすべて実行する
-	@$(BIN)/python -m pytest -n 6 -m "not browser and not docker and not clone"
+	@$(BIN)/python -m pytest -n 4 -m "not browser and not docker and not clone"
 
 test-all: test test-lab test-browser test-lab-ui test-clone ## 足りないものを入れ、すべてのテストを実行する
 
