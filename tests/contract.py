@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib.util
+import itertools
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import ModuleType
 
 import httpx2
@@ -19,6 +22,12 @@ from workerlab.services import missing
 
 FOUR = [(server, 4) for server in SERVERS]
 """Every server, with four workers: enough where the number of workers changes nothing."""
+
+TRIES = 3
+"""How often a play may end without a result, as the command's status 2 asks the reader to."""
+PREIMPORTED = Path(__file__).with_name("preimported.py")
+MEMORY = {"memory_per_worker"}
+"""Topics that a library imported before the fork would change."""
 
 
 def skip_if_missing(slug: str) -> None:
@@ -38,6 +47,21 @@ def drills(slug: str) -> list[str]:
     return list(catalog.find(slug).drills)
 
 
+def rotated_fakes(slug: str) -> list[tuple[str, str]]:
+    """Each fake with one server, in turn; the one that the page shows with uvicorn.
+
+    For topics in which the server changes nothing for a fake: bad.py, which fails in the same
+    way, runs on all of them.
+    """
+    return list(zip(reversed(fakes(slug)), itertools.cycle(SERVERS), strict=False))
+
+
+def rotated_drills(slug: str) -> list[tuple[str, str]]:
+    """Each drill with one server that forks; its transcript runs with uvicorn."""
+    forking = [server for server in SERVERS if server.startswith("gunicorn")]
+    return list(zip(drills(slug), itertools.cycle(forking), strict=False))
+
+
 def play(
     slug: str, app: str, server: str, workers: int, experiment: Experiment | None = None
 ) -> Result:
@@ -49,19 +73,29 @@ def play(
     skip_if_missing(slug)
     topic = catalog.find(slug)
     paths = {fake.name: str(fake.path) for fake in topic.fakes}
-    result = asyncio.run(
-        stage.play(
-            experiment or topic.experiment,
-            paths.get(app) or topic.app(app),
-            server=server,
-            workers=workers,
+    played = _preimporting(experiment or topic.experiment, server)
+    for _ in range(TRIES):
+        result = asyncio.run(
+            stage.play(played, paths.get(app) or topic.app(app), server=server, workers=workers)
         )
-    )
-    assert result.conclusive, f"only {result.trace.workers} answered"
+        if result.conclusive:
+            break
+        print(f"no result, only {result.trace.workers} answered: played again")
+    assert result.conclusive, f"{TRIES} times, only {result.trace.workers} answered"
     known = topic.experiment if experiment is None else topic.drills.get(experiment.drill)
     if known is (experiment or known):
         runs.keep(known, paths.get(app, app), result, server=server, workers=workers)
     return result
+
+
+def _preimporting(experiment: Experiment, server: str) -> Experiment:
+    """The experiment, with the libraries imported before gunicorn forks."""
+    configured = any(option.startswith("--config") for option in experiment.options)
+    if not server.startswith("gunicorn") or configured or experiment.topic in MEMORY:
+        return experiment
+    return dataclasses.replace(
+        experiment, options=(f"--config={PREIMPORTED}", *experiment.options)
+    )
 
 
 def broken(result: Result) -> set[str]:

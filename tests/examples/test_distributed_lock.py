@@ -12,10 +12,9 @@ from fastapi import HTTPException
 from redis.lock import Lock
 from uvicorn.config import Config
 
-from contract import FOUR, broken, drills, fakes, play
+from contract import FOUR, broken, play, rotated_drills, rotated_fakes
 from workerlab import catalog, stage
 from workerlab.experiment import Experiment, Result
-from workerlab.servers import SERVERS
 from workerlab.valkey import private_valkey
 
 SLUG = "distributed_lock"
@@ -44,7 +43,7 @@ def test_good_refuses_who_was_overtaken(server: str, workers: int) -> None:
     assert statuses(result, "holder") == [409, 409]
 
 
-@pytest.mark.parametrize(("fake", "server"), list(zip(fakes(SLUG), SERVERS, strict=True)))
+@pytest.mark.parametrize(("fake", "server"), rotated_fakes(SLUG))
 def test_fake_is_caught(fake: str, server: str) -> None:
     """None survives a holder that is stopped; what a slow answer does depends on the load.
 
@@ -54,8 +53,7 @@ def test_fake_is_caught(fake: str, server: str) -> None:
     assert "paused" in broken(result) <= {"slow", "paused"}
 
 
-@pytest.mark.parametrize("server", sorted({server for server, _ in FOUR}))
-@pytest.mark.parametrize("drill", drills(SLUG))
+@pytest.mark.parametrize(("drill", "server"), rotated_drills(SLUG))
 def test_drill_ends_as_stated(drill: str, server: str) -> None:
     """An empty Redis costs one worker its work, and the stock nothing."""
     result = play(SLUG, "good", server, 4, TOPIC.drill(drill))

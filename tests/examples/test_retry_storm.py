@@ -8,7 +8,7 @@ import pytest
 import tenacity
 from tenacity import RetryCallState, retry, stop_after_attempt, wait_none
 
-from contract import FOUR, broken, drills, fakes, play
+from contract import FOUR, broken, play, rotated_drills, rotated_fakes
 from examples.retry_storm.budget import RetryBudget
 from examples.retry_storm.good import may_pass
 from workerlab import catalog
@@ -47,18 +47,16 @@ CAUGHT = {
 }
 
 
-@servers
-@pytest.mark.parametrize("fake", fakes(SLUG))
-def test_fake_is_caught(fake: str, server: str, workers: int) -> None:
+@pytest.mark.parametrize(("fake", "server"), rotated_fakes(SLUG))
+def test_fake_is_caught(fake: str, server: str) -> None:
     """Spread calls are as many, layers multiply, and a memory forgets what others did."""
-    result = play(SLUG, fake, server, workers)
+    result = play(SLUG, fake, server, 4)
     invariants, calls = CAUGHT[fake]
     assert broken(result) == invariants
     assert observed(result, "calls") == calls
 
 
-@pytest.mark.parametrize("server", sorted({server for server, _ in FOUR}))
-@pytest.mark.parametrize("drill", drills(SLUG))
+@pytest.mark.parametrize(("drill", "server"), rotated_drills(SLUG))
 def test_drill_ends_as_stated(drill: str, server: str) -> None:
     """A spent budget refuses what a retry would have saved; the bank's return heals all."""
     assert broken(play(SLUG, "good", server, 4, TOPIC.drill(drill))) == set()

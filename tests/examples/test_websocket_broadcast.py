@@ -6,7 +6,7 @@ from importlib.metadata import requires
 import pytest
 import redis.asyncio as redis
 
-from contract import FOUR, broken, fakes, play
+from contract import FOUR, broken, play, rotated_fakes
 from workerlab import catalog, stage
 from workerlab.experiment import Result
 from workerlab.services import SERVICES
@@ -42,10 +42,10 @@ def test_good_reaches_every_client(server: str, workers: int) -> None:
     assert broken(play(SLUG, "good", server, workers)) == set()
 
 
-@pytest.mark.parametrize("fake", fakes(SLUG))
-def test_fake_is_caught(fake: str) -> None:
+@pytest.mark.parametrize(("fake", "server"), rotated_fakes(SLUG))
+def test_fake_is_caught(fake: str, server: str) -> None:
     """Twice, out of order, or not to everybody."""
-    assert broken(play(SLUG, fake, "uvicorn", 4)) == CAUGHT[fake]
+    assert broken(play(SLUG, fake, server, 4)) == CAUGHT[fake]
 
 
 @pytest.mark.parametrize("drill", ["come_back", "redis_stopped"])
