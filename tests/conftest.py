@@ -1,8 +1,15 @@
 """Order the tests, and say at the end which groups were left out, and how to run them."""
 
+import os
+import sys
+
 import pytest
 
 import runs
+
+# Some machines forbid it, and each of thousands of processes would compile our modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 GROUPS = {
     "browser": "ブラウザーの実物（Chromium）が要るテスト",

@@ -23,6 +23,8 @@ from workerlab.services import missing
 FOUR = [(server, 4) for server in SERVERS]
 """Every server, with four workers: enough where the number of workers changes nothing."""
 
+ANY = "gunicorn-uvicorn"
+"""For statements that are true of all servers: the one that costs least to start."""
 TRIES = 3
 """How often a play may end without a result, as the command's status 2 asks the reader to."""
 PREIMPORTED = Path(__file__).with_name("preimported.py")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -61,6 +62,7 @@ def run_included(fence: Fence) -> None:
     assert path in proven_files(), f"{fence}: no test runs {name}"
 
 
+@functools.cache
 def proven_files() -> set[Path]:
     """Files that other tests run (examples) or derive and compare (recordings)."""
     files = {tool for tool, test in TESTED_TOOLS.items() if test.is_file()}

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from prometheus_client.multiprocess import mark_process_dead
 from prometheus_client.values import MultiProcessValue
 
-from contract import FOUR, broken, play, rotated_drills, rotated_fakes
+from contract import ANY, FOUR, broken, play, rotated_drills, rotated_fakes
 from workerlab import catalog, stage
 from workerlab.cluster import Cluster, burst
 from workerlab.experiment import Experiment, Result
@@ -92,7 +92,7 @@ def test_importing_the_library_in_the_arbiter_is_too_early(tmp_path: Path) -> No
 
 def test_sweeping_forgets_the_gauges_of_the_dead_on_uvicorn() -> None:
     """Looking for dead process ids at each scrape does the same without a hook."""
-    result = play(SLUG, "sweeping", "uvicorn", 4, DRILL)
+    result = play(SLUG, "sweeping", ANY, 4, DRILL)
     assert broken(result) == {"gauge_after_kill"}
     assert observed(result, "gauge_after_kill") == 0
 
@@ -244,7 +244,7 @@ def test_the_variable_alone_changes_nothing(tmp_path: Path) -> None:
     outside = dataclasses.replace(
         EXPERIMENT, environment={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     )
-    assert "counted" in broken(play(SLUG, "bad", "uvicorn", 4, outside))
+    assert "counted" in broken(play(SLUG, "bad", ANY, 4, outside))
 
 
 def test_multiprocess_mode_shows_no_metrics_of_the_process() -> None:
@@ -256,7 +256,7 @@ def test_multiprocess_mode_shows_no_metrics_of_the_process() -> None:
 
     experiment = dataclasses.replace(EXPERIMENT, traffic=look, invariants=())
     values = {
-        app: {e.value for e in play(SLUG, app, "uvicorn", 4, experiment).trace.exchanges}
+        app: {e.value for e in play(SLUG, app, ANY, 4, experiment).trace.exchanges}
         for app in ("bad", "good")
     }
     assert values == {"bad": {1.0}, "good": {None}}

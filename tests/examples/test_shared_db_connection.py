@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine
 
-from contract import FOUR, broken, drills, fakes, play, skip_if_missing
+from contract import ANY, FOUR, broken, drills, fakes, play, skip_if_missing
 from workerlab import catalog, stage
 from workerlab.experiment import Result
 from workerlab.postgres import MAX_CONNECTIONS, postgres
@@ -63,7 +63,7 @@ def alone(app: str) -> Result:
 def test_one_worker_is_worse_than_four() -> None:
     """It is not about processes: all threads on one connection mix even more."""
     topic = catalog.find(SLUG)
-    four = wrong_answers(play(SLUG, "bad", "uvicorn", 4))
+    four = wrong_answers(play(SLUG, "bad", ANY, 4))
     one = wrong_answers(alone(topic.app("bad")))
     assert one > four > 0
     assert wrong_answers(alone(topic.app("good"))) == 0
@@ -147,7 +147,7 @@ def test_drill_ends_as_stated(drill: str, server: str) -> None:
 def test_bad_breaks_the_drill_with_too_many_connections() -> None:
     """The drill can fail: bad.py needs 4 connections only, and answers wrongly instead."""
     experiment = catalog.find(SLUG).drill("too_many_connections")
-    assert broken(play(SLUG, "bad", "uvicorn", 4, experiment)) == {
+    assert broken(play(SLUG, "bad", ANY, 4, experiment)) == {
         "refused",
         "missing",
         "ghosts",
