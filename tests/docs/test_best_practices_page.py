@@ -21,6 +21,7 @@ PROVED = [
         "local_cache_staleness::test_good_is_never_older_than_its_expiry",
     ],
     ["rate_limit_per_worker::test_bad_multiplies_the_limit"],
+    ["websocket_broadcast::test_good_reaches_every_client"],
     ["worker_crash::test_good_saves_before_it_answers"],
     ["background_task_loss::test_good_keeps_every_promise_once"],
     [
@@ -46,6 +47,7 @@ PROVED = [
     ["blocked_event_loop::test_drill_ends_as_stated"],
     ["blocked_event_loop::test_gunicorn_kills_a_worker_whose_loop_is_blocked"],
     ["pool_exhaustion::test_good_stays_in_its_budget"],
+    ["memory_per_worker::test_good_keeps_one_model_and_rss_does_not_show_it"],
     ["memcached_counter::test_memcached_says_how_much_it_evicted"],
     # エラーハンドリング
     [
@@ -61,6 +63,7 @@ PROVED = [
     ["retry_storm::test_only_what_may_pass_is_retried"],
     ["pool_exhaustion::test_try_and_finally_mend_the_leak"],
     ["pool_exhaustion::test_without_pre_ping_the_drill_fails"],
+    ["startup_failure::test_good_is_refused_before_a_worker_starts"],
     ["worker_crash::test_quarantine_stops_the_poison_after_two"],
     ["blocked_event_loop::test_fake_is_caught"],
     # 確かめ方

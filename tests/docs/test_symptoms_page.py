@@ -60,6 +60,9 @@ PROVED: dict[str, tuple[str, ...]] = {
     "Redis のロックを使ったのに、古い値で上書きされる": (
         "distributed_lock::test_bad_writes_the_old_quantity_over_the_new",
     ),
+    "同じ部屋にいるのに、発言が届く人と届かない人がいる": (
+        "websocket_broadcast::test_bad_reaches_the_worker_of_the_sender_only",
+    ),
     "成功と答えた注文が、データベースにない": (
         "shared_db_connection::test_bad_mixes_transactions",
         "worker_crash::test_bad_loses_what_the_killed_worker_had_acknowledged",
@@ -170,7 +173,13 @@ PROVED: dict[str, tuple[str, ...]] = {
         "differences::test_reload_ignores_workers",
     ),
     "Application startup failed. Exiting.": (
-        "random_secret_key::test_server_ends_without_a_key",
+        "startup_failure::test_status_of_a_server_that_cannot_start",
+    ),
+    "デプロイは成功したのに、だれも答えない": (
+        "startup_failure::test_bad_takes_the_working_server_down",
+    ),
+    "ワーカーを増やすと、メモリ不足で止められる": (
+        "memory_per_worker::test_bad_keeps_one_model_for_each_worker",
     ),
     # ファイルとログ
     "ログの行が、世代交代のときに消える": ("log_rotation::test_bad_loses_lines_and_names",),
