@@ -283,7 +283,7 @@ async def restart(server: Server) -> str:
         await stage.noted("started")
         os.kill(stage.cluster.supervisor, signal.SIGHUP)
         done = await asking
-        fate = "処理中の要求は終わる" if getattr(done, "ok", False) else "処理中の要求は切れる"
+        fate = "処理中のリクエストは終わる" if getattr(done, "ok", False) else "処理中のリクエストは切れる"
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if stage.cluster._supervisor.poll() is not None:
@@ -335,7 +335,7 @@ async def forwarded_for(stage: Stage) -> str:
     answer = await stage.cluster.request(
         "GET", "/client", step="ask", headers={"X-Forwarded-For": SENT_FOR}
     )
-    return "書き替える" if answer.body["host"] == SENT_FOR else "そのまま"
+    return "書き換える" if answer.body["host"] == SENT_FOR else "そのまま"
 
 
 GENTLE: dict[str, Callable[[Stage], Awaitable[str]]] = {

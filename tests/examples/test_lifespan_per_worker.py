@@ -181,6 +181,37 @@ def test_one_step_before_the_server_runs_once(tmp_path: Path) -> None:
     assert {(e["price"], e["rows"], e["runs"]) for e in seen} == {(1100, 3, 1)}
 
 
+CREATES = """
+import os, sqlite3
+from contextlib import asynccontextmanager
+from fastapi import FastAPI
+
+@asynccontextmanager
+async def lifespan(app):
+    with sqlite3.connect(os.environ["DATABASE"], timeout=30) as database:
+        database.execute("CREATE TABLE fees (name TEXT)")
+    yield
+
+app = FastAPI(lifespan=lifespan)
+"""
+
+
+def test_second_worker_cannot_create_the_table(tmp_path: Path) -> None:
+    """Without IF NOT EXISTS, who comes later does not start."""
+    app = tmp_path / "creates.py"
+    app.write_text(CREATES, encoding="utf-8")
+    database = {"DATABASE": str(tmp_path / "fees.db")}
+
+    async def start(workers: int) -> None:
+        async with UvicornCluster(str(app), workers=workers, environment=database):
+            pass
+
+    with pytest.raises(StartupError, match="table fees already exists"):
+        asyncio.run(start(4))
+    (tmp_path / "fees.db").unlink()
+    asyncio.run(start(1))
+
+
 def test_server_refuses_to_start_without_the_step(tmp_path: Path) -> None:
     """It says what to run, instead of answering from an old table."""
     with pytest.raises(StartupError, match=r"python -m examples\.\w+\.migrate"):

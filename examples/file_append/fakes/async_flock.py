@@ -1,6 +1,6 @@
 """直した版と同じ flock を、async def の中で使います。
 
-誘惑: FastAPI では async def が標準だと思い、待つところを await に書き替えます。
+誘惑: FastAPI では async def が標準だと思い、待つところを await に書き換えます。
 破綻: await の間に動いた別のリクエストが flock でループごと止め、ロックを外す番が来ません。
 """
 
