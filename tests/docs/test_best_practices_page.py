@@ -59,6 +59,7 @@ PROVED = [
     ],
     ["retry_storm::test_good_stays_within_the_budget_and_charges_once"],
     ["retry_storm::test_only_what_may_pass_is_retried"],
+    ["keepalive_race::test_good_lets_nginx_close_first"],
     ["pool_exhaustion::test_try_and_finally_mend_the_leak"],
     ["pool_exhaustion::test_without_pre_ping_the_drill_fails"],
     ["worker_crash::test_quarantine_stops_the_poison_after_two"],
