@@ -97,13 +97,21 @@ async def kill_after_saving(cluster: Cluster, person: Requester, number: int) ->
 
 
 # --8<-- [end:kill]
-LOOKS = 4
+LOOKS = 24
+"""いっせいに尋ねる件数。nginx が接続を足すので、どのワーカーも答える。"""
 
 
 async def look(cluster: Cluster) -> None:
     """保存された注文を尋ね、nginx の error.log を読む。"""
     answers = await burst(
-        cluster, LOOKS, "GET", "/orders", step="look", value="orders", timeout=60
+        cluster,
+        LOOKS,
+        "GET",
+        "/orders",
+        step="look",
+        concurrency=LOOKS,
+        value="orders",
+        timeout=60,
     )
     doubled = max((e.body["doubled"] for e in answers if e.ok), default=math.nan)
     cluster.trace.note("measured", detail="doubled", value=doubled)
