@@ -28,6 +28,7 @@ LACKS = {
     "files": "共有のファイル",
     "postgres": "PostgreSQL",
     "memcached": "Memcached",
+    "nginx": "nginx",
     "beside": "別のプロセス",
     "options": "サーバーの設定",
     "pause": "ワーカーの一時停止",

@@ -79,6 +79,8 @@ class WebSocket(Protocol):
 class Cluster(Requester, Protocol):
     """A running app with several workers; each request takes a *new* connection.
 
+    An experiment that needs ``"nginx"`` talks to nginx, which stands in front of the workers.
+
     A kept connection stays with one worker and hides the faults of this site: an experiment
     that is about it asks for one by name (`kept_connection`).
 
@@ -175,7 +177,8 @@ class Cluster(Requester, Protocol):
 
         Args:
             quantity: What the service knows; PostgreSQL: ``"backends"``,
-                ``"idle_in_transaction"``, ``"waiting"`` (for a lock).
+                ``"idle_in_transaction"``, ``"waiting"`` (for a lock); nginx: ``"kept"`` and
+                ``"closing"`` (connections to the workers).
         """
         ...
 
@@ -191,6 +194,18 @@ class Cluster(Requester, Protocol):
 
     async def start_service(self, name: str) -> None:
         """Start a stopped service again and wait until it answers."""
+        ...
+
+    async def pause_service(self, name: str) -> None:
+        """Freeze a service (SIGSTOP): its sockets go on receiving, unread."""
+        ...
+
+    async def resume_service(self, name: str) -> None:
+        """Let a paused service go on (SIGCONT)."""
+        ...
+
+    async def read_log(self, service: str) -> list[str]:
+        """What a service has written about errors; each line is also an event ``"logged"``."""
         ...
 
 

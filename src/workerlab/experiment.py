@@ -105,7 +105,7 @@ class Experiment:
     pictured: str = ""
     """Name of the invariant whose expected number the picture shows as a dashed line."""
     needs: frozenset[str] = frozenset()
-    """What a stage must have: ``"redis"``, ``"postgres"``, ``"files"``, ``"sigstop"`` …"""
+    """What a stage must have: ``"redis"``, ``"postgres"``, ``"files"``, ``"nginx"`` …"""
     servers: frozenset[str] = frozenset()
     """Names of the servers on which it has a meaning; empty: all of them."""
     options: tuple[str, ...] = ()

@@ -54,6 +54,7 @@ class ProcessCluster(ABC):
             start them. Their owner is the caller.
         options: More arguments for the server's command line.
         environment: Variables for the app; those of a service win.
+        proxy: Name of the service that stands in front of the workers, and its configuration.
         cwd: Working directory of the server, importable by it.
         startup_timeout: Seconds from launch until every worker has reported.
 
@@ -72,6 +73,7 @@ class ProcessCluster(ABC):
         services: Mapping[str, Service] | None = None,
         options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        proxy: tuple[str, str] | None = None,
         cwd: Path | None = None,
         startup_timeout: float = 60.0,
     ) -> None:
@@ -81,6 +83,7 @@ class ProcessCluster(ABC):
         self.options = tuple(options)
         self._services = dict(services or {})
         self._variables = dict(environment or {})
+        self._proxy = proxy
         self._cwd = cwd or Path.cwd()
         self._startup_timeout = startup_timeout
         self._stack = contextlib.AsyncExitStack()
@@ -102,9 +105,10 @@ class ProcessCluster(ABC):
             self._launch()
             self._stack.callback(self._stop)
             await self._wait_until_ready()
+            port = await self._public_port()
             self.trace = Trace()  # time zero is when the workers are ready
             self._client = await self._stack.enter_async_context(
-                Client(f"http://127.0.0.1:{self.port}", self.trace)
+                Client(f"http://127.0.0.1:{port}", self.trace)
             )
         except BaseException:
             await self._stack.aclose()
@@ -118,6 +122,14 @@ class ProcessCluster(ABC):
         trace: TracebackType | None,
     ) -> None:
         await self._stack.aclose()
+
+    async def _public_port(self) -> int:
+        """The port that clients talk to, once the proxy, if any, serves there."""
+        if self._proxy is None:
+            return self.port
+        name, configuration = self._proxy
+        proxy = self._services[name]
+        return await asyncio.to_thread(proxy.put_in_front, self.port, configuration)
 
     def _launch(self) -> None:
         self._reports = Path(tempfile.mkdtemp(prefix="reports-", dir=self._home))
@@ -356,6 +368,23 @@ class ProcessCluster(ABC):
         """See `workerlab.cluster.Cluster.start_service`."""
         await asyncio.to_thread(self._services[name].start)
         self.trace.note("service_started", detail=name)
+
+    async def pause_service(self, name: str) -> None:
+        """See `workerlab.cluster.Cluster.pause_service`."""
+        await asyncio.to_thread(self._services[name].pause)
+        self.trace.note("service_paused", detail=name)
+
+    async def resume_service(self, name: str) -> None:
+        """See `workerlab.cluster.Cluster.resume_service`."""
+        self._services[name].resume()
+        self.trace.note("service_resumed", detail=name)
+
+    async def read_log(self, service: str) -> list[str]:
+        """See `workerlab.cluster.Cluster.read_log`."""
+        lines = await asyncio.to_thread(self._services[service].log)
+        for line in lines:
+            self.trace.note("logged", detail=line)
+        return lines
 
     # -- watching -----------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import datetime as dt
 import difflib
 import json
 import platform
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,6 +159,7 @@ def derived(topic: Topic) -> dict[Path, str]:
         },
         paths.included("verified.md"): verified_line(topic, summary),
         paths.included("bad-good.diff"): difference(topic),
+        **({paths.included("bad-log.txt"): log} if (log := bad_log(topic)) else {}),
     }
 
 
@@ -185,6 +187,20 @@ def difference(topic: Topic) -> str:
     )
     lines = difflib.unified_diff(bad, good, "bad.py", "good.py", lineterm="", n=2)
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def bad_log(topic: Topic) -> str:
+    """What a service logged in the recorded run of bad.py: each line once, without what
+    differs from run to run.
+    """
+    trace = Trace.from_dict(_read_json(Paths(topic=topic).trace("bad"))["trace"])
+    lines = [event.detail for event in trace.events if event.kind == "logged"]
+    plain = [
+        re.sub(r"(http://127\.0\.0\.1:)\d+", r"\g<1>8000", line)  # the workers
+        for line in (re.sub(r"^\S+ \S+ (\[\w+\]) \S+ \*\d+ ", r"\1 ", x) for x in lines)
+    ]
+    plain = [re.sub(r'(host: "127\.0\.0\.1:)\d+', r"\g<1>8080", line) for line in plain]
+    return "".join(f"{line}\n" for line in dict.fromkeys(plain))
 
 
 def invariants_table(topic: Topic, runs: Mapping[tuple[str, str], Any]) -> str:
@@ -259,6 +275,7 @@ def verified_line(topic: Topic, summary: Mapping[str, Any]) -> str:
             ("psycopg", "psycopg"),
             ("PostgreSQL", "PostgreSQL"),
             ("Memcached", "Memcached"),
+            ("nginx", "nginx"),
         )
         if name in versions
     )

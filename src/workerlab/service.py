@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
@@ -32,6 +33,26 @@ class Service(ABC):
     def start(self) -> None:
         """Start it again, ready when this returns."""
 
+    def put_in_front(self, port: int, configuration: str) -> int:
+        """Learn where the workers listen on 127.0.0.1, and serve in front of them.
+
+        Returns:
+            The port that clients talk to: its own when the service is a proxy.
+        """
+        raise NotImplementedError(f"{self.title} is no proxy")
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP): it keeps its sockets, and does nothing."""
+        raise NotImplementedError(f"{self.title} cannot be paused")
+
+    def resume(self) -> None:
+        """Let it go on (SIGCONT), unaware of the time that has passed."""
+        raise NotImplementedError(f"{self.title} cannot be paused")
+
+    def log(self) -> list[str]:
+        """The lines that it has written about what went wrong."""
+        raise NotImplementedError(f"{self.title} keeps no log")
+
     def measure(self, quantity: str) -> float:
         """A number that only the service knows (``"backends"``).
 
@@ -49,3 +70,10 @@ class Service(ABC):
             "前提です。メモリ不足などで止められていないかを確かめて、もう一度実行して"
             "ください。"
         )
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from workerlab.files import files
 from workerlab.memcached import memcached
+from workerlab.nginx import find_nginx, nginx
 from workerlab.postgres import account_exists, find_binaries, postgres
 from workerlab.service import Service
 from workerlab.valkey import valkey
@@ -19,6 +20,7 @@ from workerlab.valkey import valkey
 SERVICES: dict[str, Callable[[], AbstractAsyncContextManager[Service]]] = {
     "files": files,
     "memcached": memcached,
+    "nginx": nginx,
     "postgres": postgres,
     "redis": valkey,
 }
@@ -29,13 +31,14 @@ def missing(needs: frozenset[str]) -> list[str]:
     available = {
         "files": True,
         "memcached": shutil.which("memcached") is not None,
+        "nginx": find_nginx() is not None,
         "postgres": find_binaries() is not None and account_exists(),
         "redis": True,
     }
     return sorted(need for need in needs if not available[need])
 
 
-SERVER_VERSIONS = ("PostgreSQL", "Memcached")
+SERVER_VERSIONS = ("PostgreSQL", "Memcached", "nginx")
 """Names in `used_versions` that the machine decides, not the project's requirements."""
 
 
@@ -50,10 +53,12 @@ def used_versions(needs: Iterable[str]) -> dict[str, str]:
         found["PostgreSQL"] = _printed_version(binaries / "postgres", "--version")
     if "memcached" in needs and (program := shutil.which("memcached")):
         found["Memcached"] = _printed_version(Path(program), "-V")
+    if "nginx" in needs and (program := find_nginx()):
+        found["nginx"] = _printed_version(Path(program), "-v")
     return found
 
 
 def _printed_version(program: Path, option: str) -> str:
     printed = subprocess.run([program, option], capture_output=True, text=True, check=True)
-    number = re.search(r"\d+(\.\d+)+", printed.stdout)
+    number = re.search(r"\d+(\.\d+)+", printed.stdout + printed.stderr)
     return number[0] if number else "不明"

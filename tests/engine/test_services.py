@@ -1,6 +1,7 @@
 """Services: empty at the start, awaited, stopped and started on purpose, gone at the end."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import psutil
 import psycopg
 import pytest
 
-from workerlab import memcached, postgres
+from workerlab import memcached, nginx, postgres
 from workerlab.errors import ServiceError
 from workerlab.service import Service
 from workerlab.services import SERVICES, missing
@@ -106,10 +107,78 @@ def test_memcached_answers_and_a_restart_is_empty_on_the_same_port() -> None:
     within("memcached", look)
 
 
+PROXY = """
+    upstream workers { server 127.0.0.1:8000; keepalive 4; }
+    server {
+        listen 127.0.0.1:8080;
+        location / {
+            proxy_pass http://workers;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }
+    }
+"""
+
+
+@needs("nginx")
+def test_nginx_stands_in_front_counts_its_connections_and_pauses() -> None:
+    """It serves what the port behind it serves, keeps the connection, and logs failures."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        writer.close()
+
+    async def ask(port: int) -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = (await reader.read()).decode()
+        writer.close()
+        return answer
+
+    async def look(service: Service) -> None:
+        assert isinstance(service, nginx.PrivateNginx)
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as behind:
+            port = behind.sockets[0].getsockname()[1]
+            public = await asyncio.to_thread(service.put_in_front, port, PROXY)
+            assert (await ask(public)).endswith("\r\n\r\nhi")
+            assert service.measure("kept") == 1
+            assert service.measure("closing") == 0
+            service.pause()
+            asked = asyncio.create_task(ask(public))
+            while psutil.Process(service.pid).status() != psutil.STATUS_STOPPED:
+                await asyncio.sleep(0.01)
+            assert not asked.done()
+            service.resume()
+            assert (await asked).endswith("\r\n\r\nhi")
+            assert service.log() == []
+            await asyncio.to_thread(service.stop)
+            await asyncio.to_thread(service.start)
+            assert service.port == public
+        behind.close_clients()
+        assert " 502 " in await ask(public)
+        assert "connect() failed (111: Connection refused)" in service.log()[-1]
+
+    within("nginx", look)
+
+
+@needs("nginx")
+def test_nginx_that_refuses_its_configuration_is_told() -> None:
+    """The message ends with what nginx says about it."""
+
+    async def look(service: Service) -> None:
+        with pytest.raises(ServiceError, match='unknown directive "keep_alive"'):
+            service.put_in_front(1, "keep_alive 5;")
+
+    within("nginx", look)
+
+
 @pytest.mark.parametrize(
     "name",
     [
         pytest.param("memcached", marks=needs("memcached")),
+        pytest.param("nginx", marks=needs("nginx")),
         pytest.param("postgres", marks=needs("postgres")),
     ],
 )
@@ -117,7 +186,12 @@ def test_stop_is_never_seen_as_a_death(name: str, monkeypatch: pytest.MonkeyPatc
     """`stop` runs in a thread: a watch may look when the process is already dead."""
 
     async def look(service: Service) -> None:
-        assert isinstance(service, memcached.PrivateMemcached | postgres.PrivatePostgres)
+        assert isinstance(
+            service,
+            memcached.PrivateMemcached | nginx.PrivateNginx | postgres.PrivatePostgres,
+        )
+        if isinstance(service, nginx.PrivateNginx):
+            service.put_in_front(1, PROXY)
         process = service._process
         assert process is not None
         seen: list[bool] = []
@@ -152,8 +226,9 @@ def test_folder_is_empty_and_removed() -> None:
 def test_missing_program_is_told_with_the_way_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Neither PostgreSQL nor Memcached: the line says what to install."""
+    """No PostgreSQL, Memcached or nginx: the line says what to install."""
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(nginx, "SYSTEM_FOLDERS", ())
     monkeypatch.setattr(postgres, "find_binaries", lambda: None)
 
     async def enter(service: Callable[[], object]) -> None:
@@ -164,6 +239,8 @@ def test_missing_program_is_told_with_the_way_to_get_it(
         asyncio.run(enter(postgres.postgres))
     with pytest.raises(ServiceError, match="apt install memcached"):
         asyncio.run(enter(memcached.memcached))
+    with pytest.raises(ServiceError, match="apt install nginx"):
+        asyncio.run(enter(nginx.nginx))
 
 
 def test_service_that_measures_nothing_says_so() -> None:
@@ -172,5 +249,10 @@ def test_service_that_measures_nothing_says_so() -> None:
     async def look(service: Service) -> None:
         with pytest.raises(KeyError, match="does not measure 'backends'"):
             service.measure("backends")
+        with pytest.raises(NotImplementedError, match="no proxy"):
+            service.put_in_front(1, "")
+        for call in (service.pause, service.resume, service.log):
+            with pytest.raises(NotImplementedError, match=service.title):
+                call()
 
     within("files", look)

@@ -114,6 +114,18 @@ class BrowserCluster:
         """Not here: the services of the browser keep no figures."""
         raise Unsupported("measure")
 
+    async def pause_service(self, name):
+        """Not here, see `pause`."""
+        raise Unsupported("pause_service")
+
+    async def resume_service(self, name):
+        """Not here, see `pause`."""
+        raise Unsupported("resume_service")
+
+    async def read_log(self, service):
+        """Not here: the services of the browser keep no log."""
+        raise Unsupported("read_log")
+
     async def _ask(self, timeout, kind, *fields):
         """Send one message to the page and wait for its answer, *timeout* seconds at most."""
         self._last += 1
