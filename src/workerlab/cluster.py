@@ -172,6 +172,36 @@ class Cluster(Requester, Protocol):
         """
         ...
 
+    async def execute(self, *command: str) -> int:
+        """Run a command where the server runs, with its variables, as a container's hook does.
+
+        Kubernetes runs such a command before it stops a container (``preStop``).
+
+        Returns:
+            Its exit status.
+        """
+        ...
+
+    async def stop(self, *, grace: float) -> int:
+        """Ask the server to end, and force it when *grace* is over.
+
+        That is what ``docker stop`` and Kubernetes do: SIGTERM to the first process; SIGKILL
+        to all that is left when the first process has ended, or when time is over.
+
+        Recorded are ``"worker_stopping"`` for each worker, ``"worker_killed"`` for each
+        process that needed SIGKILL, and events ``"measured"``: ``stop.killed`` counts these,
+        the supervisor among them; ``stop.finished`` counts the workers whose lifespan came to
+        its end. Nobody serves until `restart`.
+
+        Args:
+            grace: Seconds, counted in short turns of this process: a machine that has too
+                much to do gives the server more of them, as it gives this process fewer.
+
+        Returns:
+            The exit status of the first process; negative: the signal that ended it.
+        """
+        ...
+
     async def measure(self, service: str, quantity: str) -> float:
         """Ask a service for a number, and record it as an event ``"measured"``.
 

@@ -4,7 +4,7 @@ The servers are started with ``workerlab.probe:app``. It loads the real applicat
 environment, leaves it as it is, and adds two things that the app could not prove itself:
 every response carries the worker's process id, and every start-up leaves a report file, so
 that the engine learns *how many* workers were started and *why* one failed (uvicorn's
-supervisor exits with 0 or restarts for ever, uvicorn 0.54).
+supervisor exits with 0 or restarts for ever, uvicorn 0.54), and which came to an orderly end.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class Probe:
             elif message["type"] == "lifespan.startup.failed":
                 started = True
                 report("failed", f"lifespan: {_last_line(message.get('message', ''))}")
+            elif message["type"] == "lifespan.shutdown.complete":
+                report("stopped")
             await send(message)
 
         try:

@@ -353,6 +353,45 @@ class ProcessCluster(ABC):
             await asyncio.sleep(POLL)
         return 0
 
+    async def execute(self, *command: str) -> int:
+        """See `workerlab.cluster.Cluster.execute`."""
+        with self._log.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=self._cwd,
+                env=self._environment(self._variables),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            return await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    async def stop(self, *, grace: float) -> int:
+        """See `workerlab.cluster.Cluster.stop`."""
+        self._restarting = True
+        workers = await self.workers()
+        for worker in workers:
+            self.trace.note("worker_stopping", worker=worker, detail="SIGTERM")
+        self._supervisor.send_signal(signal.SIGTERM)
+        for _ in range(round(grace / POLL)):
+            if self._supervisor.poll() is not None:
+                break
+            await asyncio.sleep(POLL)
+        killed = [pid for pid in (self.supervisor, *workers) if _is_running(pid)]
+        await asyncio.to_thread(kill_group, self.supervisor)
+        status = await asyncio.to_thread(self._supervisor.wait)
+        for worker in killed:
+            self.trace.note("worker_killed", worker=worker, detail="SIGKILL")
+        states = [report["state"] for report in self._read_reports().values()]
+        self.trace.note("measured", detail="stop.killed", value=len(killed))
+        self.trace.note("measured", detail="stop.finished", value=states.count("stopped"))
+        return status
+
     async def measure(self, service: str, quantity: str) -> float:
         """See `workerlab.cluster.Cluster.measure`."""
         value = await asyncio.to_thread(self._services[service].measure, quantity)

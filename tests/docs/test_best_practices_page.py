@@ -65,6 +65,7 @@ PROVED = [
     ["pool_exhaustion::test_try_and_finally_mend_the_leak"],
     ["pool_exhaustion::test_without_pre_ping_the_drill_fails"],
     ["startup_failure::test_good_is_refused_before_a_worker_starts"],
+    ["graceful_shutdown::test_good_loses_nothing_and_ends_in_time"],
     ["worker_crash::test_quarantine_stops_the_poison_after_two"],
     ["blocked_event_loop::test_fake_is_caught"],
     # 確かめ方

@@ -183,6 +183,9 @@ PROVED: dict[str, tuple[str, ...]] = {
     "202 を返した仕事が、終わらないまま消える": (
         "background_task_loss::test_bad_loses_what_the_killed_worker_had",
     ),
+    "止める合図を送っても、サーバーがなかなか終わらない": (
+        "graceful_shutdown::test_bad_never_ends_and_loses_who_comes_late",
+    ),
     '"workers" flag is ignored when reloading is enabled.': (
         "differences::test_reload_ignores_workers",
     ),
