@@ -59,6 +59,8 @@ PROVED = [
         "per_process_cache::test_drill_fails_without_the_fallback",
         "session_store::test_drill_can_fail",
     ],
+    ["fallback::test_good_answers_from_what_it_knew"],
+    ["fallback::test_fake_is_caught"],
     ["retry_storm::test_good_stays_within_the_budget_and_charges_once"],
     ["retry_storm::test_only_what_may_pass_is_retried"],
     ["keepalive_race::test_good_lets_nginx_close_first"],

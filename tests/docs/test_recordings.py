@@ -36,6 +36,10 @@ ASKS_UNTIL_FULL = {
     ("duplicate_scheduler", "run-owner_paused.txt"),
     ("retry_storm", "run-good.txt"),
     ("retry_storm", "run-budget_spent.txt"),
+    *(  # until the service that came back is asked again
+        ("fallback", f"run-{name}.txt")
+        for name in ("bad", "good", "fake", "cold_worker", "too_old")
+    ),
     *(  # connects until each worker has as many clients as the others
         ("websocket_broadcast", f"run-{name}.txt")
         for name in ("bad", "good", "fake", "come_back", "redis_stopped", "slow_client")

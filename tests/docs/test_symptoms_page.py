@@ -150,6 +150,9 @@ PROVED: dict[str, tuple[str, ...]] = {
     "重い処理の間、/healthz も答えない": (
         "blocked_event_loop::test_bad_lets_every_probe_wait",
     ),
+    "外のサービスが黙ると、こちらのページも 500 になる": (
+        "fallback::test_bad_fails_with_the_service_it_asks",
+    ),
     "ワーカーを増やしても、1 つのワーカーにだけリクエストが集まる": (
         "who_answers::test_bad_reloads_the_same_worker_four_times",
     ),
