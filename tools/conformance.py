@@ -283,7 +283,11 @@ async def restart(server: Server) -> str:
         await stage.noted("started")
         os.kill(stage.cluster.supervisor, signal.SIGHUP)
         done = await asking
-        fate = "処理中のリクエストは終わる" if getattr(done, "ok", False) else "処理中のリクエストは切れる"
+        fate = (
+            "処理中のリクエストは終わる"
+            if getattr(done, "ok", False)
+            else "処理中のリクエストは切れる"
+        )
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if stage.cluster._supervisor.poll() is not None:

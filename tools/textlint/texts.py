@@ -34,6 +34,7 @@ HEADING_ID = re.compile(r"\s*\{ [#.:][^}]*\}\s*$")
 SVG = re.compile(r"<svg.*?</svg>", re.DOTALL)
 LABEL = re.compile(r"^(?:症状|誘惑|破綻): ")
 COMMENT = re.compile(r"(?:^|\s)#\s+(\S.*)$")
+EMBEDDED = re.compile(r"(?:--|#) (.*)$")
 INSERTED = re.compile(r"\$\{(?:[^{}]|\{[^{}]*\})*\}")
 JS_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
 
@@ -122,16 +123,17 @@ def docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
 
 
 def strings(tree: ast.AST, docs: list[ast.Constant]) -> Iterator[tuple[int, str]]:
-    """All other strings: what is in braces stays as code; of SQL, the comments."""
+    """All other strings: what is in braces stays as code; of SQL and nginx, the comments."""
     parts = [p for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for p in n.values]
     for node in ast.walk(tree):
         match node:
             case ast.JoinedStr():
                 yield node.lineno, ast.unparse(node)[2:-1]
             case ast.Constant(value=str() as value) if node not in docs and node not in parts:
-                sql = "\n" in value
+                code = "\n" in value
                 for number, text in enumerate(value.splitlines(), node.lineno):
-                    yield number, text.partition("-- ")[2] if sql else text
+                    found = EMBEDDED.search(text)
+                    yield number, (found[1] if found else "") if code else text
 
 
 def comments(source: str) -> Iterator[tuple[int, str]]:
