@@ -1,4 +1,4 @@
-"""What ``make site`` adds to the built pages: the policy, the list of pages, a useful 404."""
+"""What ``make site`` adds to the built pages: the policy, a list of pages, a 404, a version."""
 
 import re
 import shutil
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tools import offline
 from workerlab import static
 from workerlab.catalog import ROOT
 
@@ -20,7 +21,7 @@ def finished(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "docs").symlink_to(ROOT / "docs")
     shutil.copy(ROOT / "mkdocs.yml", root)
     shutil.copytree(site, root / "site", ignore=shutil.ignore_patterns("assets"))
-    for tool in ("llms", "not_found", "policy"):
+    for tool in ("llms", "not_found", "policy", "offline"):
         script = shutil.copy(ROOT / "tools" / f"{tool}.py", root / "tools")
         subprocess.run([sys.executable, script], check=True, timeout=120)
     return root / "site"
@@ -76,3 +77,47 @@ def test_404_says_what_to_do_in_japanese(finished: Path) -> None:
     assert "ページが見つかりません" in text
     assert "Not found" not in text
     assert 'href="/glossary/"' in text
+
+
+def test_service_worker_knows_its_build(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version changes with any file, however small, and with nothing else."""
+    text = (finished / "sw.js").read_text(encoding="utf-8")
+    (written,) = re.findall(r'^const VERSION = "([0-9a-f]{12})";$', text, re.M)
+    copy = shutil.copytree(finished, tmp_path / "site")
+    monkeypatch.setattr(offline, "SITE", copy)
+    assert offline.version() == written
+    (copy / "sitemap.xml").write_text("of another day", encoding="utf-8")
+    assert offline.version() == written
+    (copy / "glossary" / "index.html").touch()
+    assert offline.version() == written
+    with (copy / "glossary" / "index.html").open("a") as page:
+        page.write(" ")
+    assert offline.version() != written
+
+
+def test_service_worker_knows_the_small_files_of_a_lab(site: Path) -> None:
+    """What a started lab may load later; not the runtime, which is large, nor other topics."""
+    pattern = r"(main|share|diff-view|session)\.js|lab_server\.py|lab-run\.css"
+    found = {path.rsplit("/", 1)[1] for path in offline.lab_files(site)}
+    assert sum(re.fullmatch(pattern, name) is not None for name in found) == 6
+    assert not [name for name in offline.lab_files(site) if "runtime/" in name]
+
+
+def test_hash_in_a_name_is_seen(site: Path) -> None:
+    """The worker takes from its cache first only what has a hash in its name."""
+    text = (site / "sw.js").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"^const NAMED_BY_CONTENT = /(.+)/;$", text, re.M)
+    names = [f"/{path.relative_to(site)}" for path in site.rglob("*.*") if path.is_file()]
+    hashed = {name for name in names if re.search(pattern.replace("\\/", "/"), name)}
+    assert {n for n in hashed if "/assets/javascripts/bundle." in n}
+    assert {n for n in hashed if "/assets/stylesheets/main." in n}
+    own = (
+        "/assets/site/",
+        "/assets/search/search",
+        "/assets/search/ja/",
+        "/assets/recordings/",
+    )
+    assert not {n for n in hashed if n.startswith(own) or n.endswith((".html", ".py"))}
+    assert not {n for n in hashed if re.fullmatch(r"/assets/lab/[\w-]+\.js", n)}
