@@ -19,7 +19,7 @@ lab: setup ## ライブラボの実行環境を組み立てる（npm と PyPI �
 site: lab ## サイトを site/ に組み立てる
 	@$(BIN)/python -m mkdocs build --strict --quiet
 	@$(BIN)/python tools/search_index.py
-	@for tool in llms not_found policy offline; do $(BIN)/python tools/$$tool.py || exit; done
+	@for tool in llms not_found social policy offline; do $(BIN)/python tools/$$tool.py || exit; done
 
 serve: site ## サイトを組み立て、127.0.0.1 で公開する
 	@$(BIN)/python -m workerlab serve --port $(PORT)

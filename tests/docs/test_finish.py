@@ -2,13 +2,14 @@
 
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tools import offline
+from tools import card, offline, social
 from workerlab import static
 from workerlab.catalog import ROOT
 
@@ -21,7 +22,7 @@ def finished(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "docs").symlink_to(ROOT / "docs")
     shutil.copy(ROOT / "mkdocs.yml", root)
     shutil.copytree(site, root / "site", ignore=shutil.ignore_patterns("assets"))
-    for tool in ("llms", "not_found", "policy", "offline"):
+    for tool in ("llms", "not_found", "social", "policy", "offline"):
         script = shutil.copy(ROOT / "tools" / f"{tool}.py", root / "tools")
         subprocess.run([sys.executable, script], check=True, timeout=120)
     return root / "site"
@@ -121,3 +122,39 @@ def test_hash_in_a_name_is_seen(site: Path) -> None:
     )
     assert not {n for n in hashed if n.startswith(own) or n.endswith((".html", ".py"))}
     assert not {n for n in hashed if re.fullmatch(r"/assets/lab/[\w-]+\.js", n)}
+
+
+def test_every_page_says_what_a_link_to_it_shows(finished: Path) -> None:
+    """Title and description of its own, in the head; no picture without the site's address."""
+    pages = sorted(finished.rglob("index.html"))
+    titles = set()
+    for path in pages:
+        head = path.read_text(encoding="utf-8").partition("</head>")[0]
+        said = dict(re.findall(r'<meta property="og:(.+?)" content="(.+?)">', head))
+        titles.add(said["title"])
+        assert said["description"].endswith("。"), path
+        assert "image" not in said
+        assert '<meta name="twitter:card" content="summary">' in head
+    assert len(titles) == len(pages)
+
+
+@pytest.mark.parametrize("path", ["", "workers/who_answers/"])
+def test_link_shows_the_card_where_the_site_knows_its_address(path: str) -> None:
+    """The picture has a whole address, below a path too, and words for who can't see it."""
+    home = "https://reader.example/lab/"
+    page = f'<title>題 - x</title><link rel="canonical" href="{home}{path}">'
+    said = dict(re.findall(r'og:(.+?)" content="(.+?)"', social.tags(page, path)))
+    assert said["image"] == f"{home}assets/site/card.png"
+    assert said["title"] == "題"
+    assert said["image:alt"]
+    assert "summary_large_image" in social.tags(page, path)
+
+
+def test_card_is_drawn_from_what_the_home_page_shows(site: Path) -> None:
+    """1200 by 630, not too heavy for a chat, and of today's words and recording."""
+    picture = (site / social.CARD).read_bytes()
+    assert picture[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", picture[16:24]) == card.SIZE == (1200, 630)
+    assert len(picture) < 150_000
+    drawn = card.DRAWN.read_text(encoding="utf-8").strip()
+    assert drawn == card.digest(), "run .venv/bin/python tools/card.py"
