@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8000
 export NO_MKDOCS_2_WARNING := 1  # 広告。移行先は CONTRIBUTING.md にある
 
-.PHONY: help setup lab site serve test test-all test-lab test-browser test-lab-ui test-clone bench-lab check lint-ja repeat record lock clean
+.PHONY: help setup lab site serve test test-all test-lab test-browser test-lab-ui test-clone bench-lab check lint-ja lighthouse repeat record lock clean
 
 help: ## この一覧を表示する
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -19,7 +19,7 @@ lab: setup ## ライブラボの実行環境を組み立てる（npm と PyPI �
 site: lab ## サイトを site/ に組み立てる
 	@$(BIN)/python -m mkdocs build --strict --quiet
 	@$(BIN)/python tools/search_index.py
-	@for tool in llms not_found policy; do $(BIN)/python tools/$$tool.py || exit; done
+	@for tool in llms not_found social policy offline; do $(BIN)/python tools/$$tool.py || exit; done
 
 serve: site ## サイトを組み立て、127.0.0.1 で公開する
 	@$(BIN)/python -m workerlab serve --port $(PORT)
@@ -51,6 +51,10 @@ check: setup ## 書式と型を調べる
 
 lint-ja: setup ## 日本語の文と表記を調べる（npm が要る。初回は textlint を入れる）
 	@$(BIN)/python tools/textlint/lint.py
+
+lighthouse: site ## 各種のページを Lighthouse にかける（どの部門も 100 点でなければ失敗）
+	@sh tools/install-extras.sh
+	@sh tools/lighthouse/audit.sh
 
 bench-lab: site ## ライブラボの重さを測り、JupyterLite と比べる
 	@sh tools/install-extras.sh

@@ -86,3 +86,14 @@ def test_phone_scrolls_down_only(narrow: Page, site: str, path: Path) -> None:
     narrow.goto(f"{site}{path.as_posix()}/")
     assert narrow.evaluate(OVERFLOW) == 0
     assert narrow.evaluate(SQUEEZED) == 0
+
+
+def test_widest_table_of_words_is_whole_on_a_desktop(wide: Page, site: str) -> None:
+    """At 1280 six columns are seen without moving; a command in a heading is in one piece."""
+    wide.goto(f"{site}workers/choose_a_server/")
+    boxes = ".wl-words .md-typeset__scrollwrap"
+    wide.locator(boxes).nth(1).wait_for()
+    hidden = "boxes => boxes.map((box) => box.scrollWidth - box.clientWidth)"
+    assert wide.locator(boxes).evaluate_all(hidden) == [0, 0, 0]
+    lines = "codes => codes.map((code) => code.getClientRects().length)"
+    assert set(wide.locator(".wl-words th code").evaluate_all(lines)) == {1}

@@ -5,26 +5,9 @@
  * The key of an item is its statement: when the words change, it has to be checked again.
  */
 
+import { load, save } from "./remembered.js";
+
 const KEY = "wl-checklist";
-
-/** @returns {Set<string>} */
-function load() {
-  try {
-    const stored = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-    return new Set(Array.isArray(stored) ? stored.map(String) : []);
-  } catch {
-    return new Set(); // no storage, or somebody else's text in it
-  }
-}
-
-/** @param {Set<string>} done */
-function save(done) {
-  try {
-    localStorage.setItem(KEY, JSON.stringify([...done]));
-  } catch {
-    // a browser that keeps nothing: the marks last as long as the page
-  }
-}
 
 /**
  * The statement becomes the label of a new check box.
@@ -42,7 +25,7 @@ function addBox(statement) {
 
 /** @param {HTMLElement} list */
 export function mount(list) {
-  const done = load();
+  const done = load(KEY);
   /** @type {Map<string, HTMLInputElement>} */
   const boxes = new Map();
   for (const statement of list.querySelectorAll("li > strong:first-child, li > p > strong:first-child")) {
@@ -76,13 +59,13 @@ export function mount(list) {
     box.addEventListener("change", () => {
       if (box.checked) done.add(statement);
       else done.delete(statement);
-      save(done);
+      save(KEY, done);
       show();
     });
   }
   clear.addEventListener("click", () => {
     done.clear();
-    save(done);
+    save(KEY, done);
     show();
   });
   show();

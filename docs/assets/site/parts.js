@@ -8,6 +8,7 @@
 const PARTS = {
   ".wl-checklist": () => import("./checklist.js"),
   ".wl-specifiers": () => import("./specifier-box.js"),
+  "article.md-content__inner": () => import("./reading.js"),
 };
 
 for (const [selector, load] of Object.entries(PARTS)) {
