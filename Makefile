@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8000
 export NO_MKDOCS_2_WARNING := 1  # 広告。移行先は CONTRIBUTING.md にある
 
-.PHONY: help setup lab site serve test test-all test-lab test-browser test-lab-ui test-clone bench-lab check lint-ja lighthouse repeat record lock clean
+.PHONY: help setup lab site serve notebook test test-all test-notebooks test-lab test-browser test-lab-ui test-clone bench-lab check lint-ja lighthouse repeat record lock clean
 
 help: ## この一覧を表示する
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -24,10 +24,16 @@ site: lab ## サイトを site/ に組み立てる
 serve: site ## サイトを組み立て、127.0.0.1 で公開する
 	@$(BIN)/python -m workerlab serve --port $(PORT)
 
+notebook: setup ## ノートブックを JupyterLab で開く（初回は JupyterLab を入れる）
+	@sh tools/notebook.sh
+
 test: setup ## Docker もブラウザーも要らないテストをすべて実行する
 	@$(BIN)/python -m pytest -n 4 -m "not browser and not docker and not clone"
 
-test-all: test test-lab test-browser test-lab-ui test-clone ## 足りないものを入れ、すべてのテストを実行する
+test-all: test test-notebooks test-lab test-browser test-lab-ui test-clone ## 足りないものを入れ、すべてのテストを実行する
+
+test-notebooks: setup ## ノートブックを、新しいカーネルで上から下まで実行する
+	@$(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout 600 --timeout 900 notebooks tests/notebooks/test_notebooks.py
 
 test-lab: site ## ライブラボの部品と型を調べる
 	@node --test tests/lab/*.test.mjs
@@ -65,6 +71,7 @@ repeat: setup ## 全実験を、サーバーごとに 20 回ずつ続けて動�
 
 record: setup ## 記録（json と svg）と、その表を作り直す
 	@$(BIN)/python -m workerlab record
+	@$(BIN)/python tools/notebooks.py
 
 lock: setup ## requirements.in から requirements.txt を作り直す
 	@sh tools/lock.sh

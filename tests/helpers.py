@@ -66,6 +66,8 @@ class Command:
         return found
 
     def _owns(self, process: psutil.Process) -> bool:
+        if process.pid == 1 or not self.pid:  # session 0 is the kernel's: never ours
+            return False
         return process.environ().get(MARK) == self.mark or os.getsid(process.pid) == self.pid
 
     def assert_nothing_left(self) -> None:

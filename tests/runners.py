@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from pytest_examples import CodeExample, EvalExample
 
 from fences import Fence
-from helpers import wait_until
+from helpers import has_test, wait_until
 from workerlab import catalog, recording
 from workerlab.catalog import ROOT
 
@@ -40,6 +40,8 @@ def run(fence: Fence, eval_example: EvalExample) -> None:
     """Prove the block, or fail because nothing can."""
     if fence.include:
         run_included(fence)
+    elif fence.path.parent == ROOT / "docs" / "notebooks" and fence.language == "python":
+        run_notebook_cell(fence)
     elif fence.language in RUNNERS:
         RUNNERS[fence.language](fence, eval_example)
     else:
@@ -101,6 +103,13 @@ def run_python(fence: Fence, eval_example: EvalExample) -> None:
         )
 
 
+def run_notebook_cell(fence: Fence) -> None:
+    """It is a cell of the notebook of this page, which `make test-notebooks` executes whole."""
+    text = (ROOT / "notebooks" / f"{fence.path.stem}.ipynb").read_text(encoding="utf-8")
+    cells = ("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    assert fence.body in cells, f"{fence}: no such cell"
+
+
 # -- shell ------------------------------------------------------------------------------------
 
 
@@ -109,6 +118,8 @@ def run_bash(fence: Fence, eval_example: EvalExample) -> None:
     for command in _commands(fence.body):
         if command in STARTED_BY_CI:
             _check_started_by_ci(command)
+        elif command == "make notebook":
+            assert has_test("test_clone.py", "test_make_notebook_opens_lab")
         elif re.match(r"(make serve|\S*uvicorn )", command):
             run_server(command)
         else:

@@ -34,13 +34,15 @@ def bare_environment() -> dict[str, str]:
 
 
 @contextmanager
-def make_serve(clone: Path) -> Iterator[tuple[str, str]]:
+def make_serve(
+    clone: Path, target: str = "serve", stop: signal.Signals = signal.SIGINT
+) -> Iterator[tuple[str, str]]:
     """``make serve`` as typed; gives the address and what was printed until then."""
     with (clone / "serve.log").open("w+") as output:
         process = subprocess.Popen(
-            ["make", "serve"],
+            ["make", target],
             cwd=clone,
-            env=bare_environment(),
+            env={**bare_environment(), "NOTEBOOK_OPTIONS": "--no-browser"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -52,13 +54,13 @@ def make_serve(clone: Path) -> Iterator[tuple[str, str]]:
 
         def address() -> str | None:
             assert process.poll() is None, printed()
-            found = re.search(r"http://127\.0\.0\.1:\d+/", printed())
+            found = re.search(r"http://127\.0\.0\.1:\d+/\S*", printed())
             return found and found[0]
 
         try:
             yield wait_until(address, "the address", timeout=600), printed()
         finally:
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, stop)
             process.wait(30)
 
 
@@ -77,6 +79,15 @@ def test_second_make_serve_installs_nothing(clone: Path) -> None:
     with make_serve(clone) as (url, printed):
         assert SETUP_NOTE not in printed
         assert urllib.request.urlopen(url, timeout=10).status == 200
+
+
+def test_make_notebook_opens_lab(clone: Path) -> None:
+    """The first call installs JupyterLab; its address shows the folder of the notebooks."""
+    with make_serve(clone, "notebook", signal.SIGTERM) as (url, printed):
+        assert "JupyterLab を入れています" in printed
+        assert "/lab/tree/notebooks" in url
+        with urllib.request.urlopen(url, timeout=60) as response:
+            assert "<title>JupyterLab</title>" in response.read().decode()
 
 
 def test_make_test_says_what_it_left_out(clone: Path) -> None:

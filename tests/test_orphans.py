@@ -17,6 +17,8 @@ GENERAL_PAGES = {
     *(f"workers/{p}.md" for p in ("what_is_a_worker", "how_many_workers", "choose_a_server")),
     *(f"solutions/{page}.md" for page in ("choose_a_store", "middleware", "dependencies")),
     *("solutions/requirements.md", "solutions/openapi.md"),
+    "notebooks/overview.md",
+    *(f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")),
 }
 """Pages that are about no single topic."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)

@@ -1,6 +1,8 @@
 #!/bin/sh
-# Compile requirements.in into requirements.txt: every package pinned, with hashes.
+# Compile requirements*.in into requirements*.txt: every package pinned, with hashes.
 set -eu
 cd "$(dirname "$0")/.."
-.venv/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
-    --no-emit-index-url --custom-compile-command "make lock" requirements.in -o requirements.txt
+for name in requirements requirements-notebook; do
+    .venv/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
+        --no-emit-index-url --custom-compile-command "make lock" "$name.in" -o "$name.txt"
+done

@@ -36,9 +36,12 @@ SIGNPOST_WEIGHTS = {
     "<li>": 0.2,
 }
 """There a program's own words count as much as a heading, what explains them little."""
+NOTEBOOK = 'class="wl-output"'
+"""Marks a notebook: it repeats what the page about its topic explains, which comes first."""
+NOTEBOOK_WEIGHTS = {"<h2 id": 0.5, "<p>": 0.2, "<li>": 0.2}
 CONFIG = IndexConfig(
     root_selector=".md-content__inner",
-    exclude_selectors=[".headerlink", ".wl-recording", "worker-lab"],
+    exclude_selectors=[".headerlink", ".wl-recording", ".wl-output", "worker-lab"],
     force_language="ja",
     logfile=str(ROOT / ".cache" / "pagefind.log"),
 )
@@ -49,17 +52,24 @@ def with_title(page: str) -> str:
     found = TITLE.search(page)
     if not found or "</h1>" not in page:
         return page
-    words = f'<p data-pagefind-weight="{TITLE_WEIGHT}">{found[1]}</p>'
+    weight = 1 if NOTEBOOK in page else TITLE_WEIGHT
+    words = f'<p data-pagefind-weight="{weight}">{found[1]}</p>'
     return page.replace("</h1>", f"</h1>{words}", 1)
 
 
 def weighted(page: str) -> str:
-    """A signpost with the weights of its parts; any other page as it is."""
+    """A signpost or a notebook with the weights of its parts; any other page as it is."""
+    if NOTEBOOK in page:
+        return _weigh(page, NOTEBOOK_WEIGHTS)
     head, mark, rest = page.partition(SIGNPOST)
-    for start, weight in SIGNPOST_WEIGHTS.items() if mark else ():
-        tag, others = start[:3], start[3:]
-        rest = rest.replace(start, f'{tag} data-pagefind-weight="{weight}"{others}')
-    return head + mark + rest
+    return head + mark + _weigh(rest, SIGNPOST_WEIGHTS if mark else {})
+
+
+def _weigh(page: str, weights: dict[str, float]) -> str:
+    for start, weight in weights.items():
+        tag, others = re.fullmatch(r"(<\w+)(.*)", start).groups()  # type: ignore[union-attr]
+        page = page.replace(start, f'{tag} data-pagefind-weight="{weight}"{others}')
+    return page
 
 
 def katakana(page: str) -> set[str]:

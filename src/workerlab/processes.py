@@ -214,6 +214,11 @@ class ProcessCluster(ABC):
             kill_group(group)
             process.wait()
 
+    def end(self) -> None:
+        """Stop the server now, without an event loop; leaving the block later does no harm."""
+        if self._process is not None:
+            self._stop()
+
     # -- what an experiment may do --------------------------------------------------------
 
     async def request(

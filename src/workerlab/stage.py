@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import platform
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -13,9 +14,11 @@ from workerlab import experiment as experiments
 from workerlab.beside import running_beside
 from workerlab.catalog import ROOT
 from workerlab.deployment import nginx_configuration, server_options
-from workerlab.errors import WorkerlabError
+from workerlab.errors import ServiceError, WorkerlabError
 from workerlab.experiment import Experiment, Result
+from workerlab.processes import ProcessCluster
 from workerlab.servers import SERVERS
+from workerlab.service import Service
 from workerlab.services import SERVICES, used_versions
 from workerlab.trace import Exchange
 
@@ -30,26 +33,49 @@ REPORTED_VERSIONS = (
 )
 
 
-async def play(
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A running server with the services that it needs."""
+
+    cluster: ProcessCluster
+    services: Mapping[str, Service]
+
+    async def play(self, experiment: Experiment) -> Result:
+        """Play the traffic while everything is watched, and judge what the trace holds.
+
+        Raises:
+            WorkerlabError: There is no result.
+        """
+        return await _first(
+            experiments.run(experiment, self.cluster),
+            [self.cluster.watch(), *(service.watch() for service in self.services.values())],
+        )
+
+    def end(self) -> None:
+        """Stop every process now, without an event loop: for an exit handler."""
+        self.cluster.end()
+        for service in self.services.values():
+            with contextlib.suppress(ServiceError, NotImplementedError):  # not ours, or none
+                service.stop()
+
+
+@contextlib.asynccontextmanager
+async def opened(
     experiment: Experiment,
     app: str,
     *,
     server: str = "uvicorn",
     workers: int = 4,
     startup_timeout: float = 60.0,
-    on_ready: Callable[[], None] | None = None,
-    on_exchange: Callable[[Exchange], None] | None = None,
-) -> Result:
-    """Start services and workers, play the traffic, stop everything, and judge.
+) -> AsyncIterator[Stage]:
+    """Start services and workers; all of them are gone when the block ends.
 
     Args:
         app: Import string, or path of a ``.py`` file with ``app``.
         server: A key of `SERVERS`.
-        on_ready: Called when all workers have started, before the first request.
-        on_exchange: Called after every request.
 
     Raises:
-        WorkerlabError: There is no result; nothing is left running.
+        WorkerlabError: Something did not start; nothing is left running.
     """
     async with contextlib.AsyncExitStack() as stack:
         services = {
@@ -78,13 +104,37 @@ async def play(
                 startup_timeout=startup_timeout,
             )
         )
-        cluster.trace.on_exchange = on_exchange
+        yield Stage(cluster=cluster, services=services)
+
+
+async def play(
+    experiment: Experiment,
+    app: str,
+    *,
+    server: str = "uvicorn",
+    workers: int = 4,
+    startup_timeout: float = 60.0,
+    on_ready: Callable[[], None] | None = None,
+    on_exchange: Callable[[Exchange], None] | None = None,
+) -> Result:
+    """Start services and workers, play the traffic, stop everything, and judge.
+
+    Args:
+        app: Import string, or path of a ``.py`` file with ``app``.
+        server: A key of `SERVERS`.
+        on_ready: Called when all workers have started, before the first request.
+        on_exchange: Called after every request.
+
+    Raises:
+        WorkerlabError: There is no result; nothing is left running.
+    """
+    async with opened(
+        experiment, app, server=server, workers=workers, startup_timeout=startup_timeout
+    ) as stage:
+        stage.cluster.trace.on_exchange = on_exchange
         if on_ready is not None:
             on_ready()
-        return await _first(
-            experiments.run(experiment, cluster),
-            [cluster.watch(), *(service.watch() for service in services.values())],
-        )
+        return await stage.play(experiment)
 
 
 def versions(needs: Iterable[str] = ()) -> dict[str, str]:
