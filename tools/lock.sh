@@ -4,3 +4,6 @@ set -eu
 cd "$(dirname "$0")/.."
 .venv/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
     --no-emit-index-url --custom-compile-command "make lock" requirements.in -o requirements.txt
+.venv/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
+    --no-emit-index-url --custom-compile-command "make lock" --constraints requirements.txt \
+    examples/requirements.in -o examples/requirements.txt
