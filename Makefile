@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8000
 export NO_MKDOCS_2_WARNING := 1  # 広告。移行先は CONTRIBUTING.md にある
 
-.PHONY: help setup lab site serve test test-all test-lab test-browser test-lab-ui test-clone bench-lab check lint-ja repeat record lock clean
+.PHONY: help setup lab site serve test test-all test-lab test-browser test-lab-ui test-clone test-stacks bench-lab check lint-ja repeat record lock clean
 
 help: ## この一覧を表示する
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -40,6 +40,9 @@ test-browser: site ## Chromium を入れ、ブラウザーのテストを実行�
 test-lab-ui: site ## ライブラボの画面を Chromium で試す
 	@sh tools/install-extras.sh
 	@$(BIN)/python -m pytest -m browser tests/browser/test_lab_ui.py
+
+test-stacks: setup ## 3 つの環境を、本物の Docker エンジンで起動して試す（なければ Debian では入れる）
+	@tools/docker/with-engine.sh $(BIN)/python -m pytest -m docker tests/stacks
 
 test-clone: setup ## 新しいクローンで README のコマンドを打つ
 	@$(BIN)/python -m pytest -m clone

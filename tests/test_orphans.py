@@ -17,6 +17,7 @@ GENERAL_PAGES = {
     *(f"workers/{p}.md" for p in ("what_is_a_worker", "how_many_workers", "choose_a_server")),
     *(f"solutions/{page}.md" for page in ("choose_a_store", "middleware", "dependencies")),
     *("solutions/requirements.md", "solutions/openapi.md"),
+    "stacks/dev_stg_prod.md",
 }
 """Pages that are about no single topic."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)

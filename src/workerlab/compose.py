@@ -28,8 +28,11 @@ from workerlab.trace import Exchange, Trace
 
 SERVICES = {"redis": "cache", "postgres": "db", "memcached": "memcached"}
 """What an experiment needs, and the service of the stack that gives it."""
-SET_BY_STACK = frozenset({"SECRET_KEY", "PAYMENT_URL", "PAYMENT_TIMEOUT"})
-"""Variables of `Experiment.environment` that the stack has values of its own for."""
+SET_BY_STACK = frozenset(
+    {"SECRET_KEY", "PAYMENT_URL", "PAYMENT_TIMEOUT", "UVICORN_TIMEOUT_WORKER_HEALTHCHECK"}
+)
+"""Variables of `Experiment.environment` that the stack has values of its own for, or that only
+a supervisor reads which no stack has (uvicorn's)."""
 POLL = 0.1
 STARTUP_TIMEOUT = 180.0
 """Seconds that the app of a stack gets to become healthy."""
