@@ -8,8 +8,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/venv/bin/pip install --require-hashes -r requirements.txt
 
 FROM python:3.13-slim-trixie
+# /run/app がないと、コンテナを起動し直したとき、tmpfs の権限が 755 に変わる
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin app \
-    && install -d -o app -g app /data
+    && install -d -o app -g app /data \
+    && install -d -m 1777 /run/app
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1

@@ -10,7 +10,12 @@ UP = {
     },
 }
 DOWN = {
-    name: f"docker compose -f {file} down --volumes --rmi local" for name, file in FILES.items()
+    name: f"docker compose -f {FILES[name]} {profile}down --volumes --rmi local"
+    for name, profile in {
+        "dev": "",
+        "stg": "--profile proxy ",  # without it the proxy, if it runs, is left alone
+        "prod": "--profile proxy ",
+    }.items()
 }
 TWO_WORKERS = f"DEV_WORKERS=2 {UP['dev']}"
 PROXY = "docker compose -f docker-compose.prod.yml --profile proxy up --detach --wait"

@@ -12,7 +12,7 @@ from workerlab import recording
 FOLDER = recording.FOLDER / "stacks"
 TOPIC = "in_memory_counter"
 BROKEN = ("stg-bad", "prod-bad")
-HOLDING = ("dev-bad", "dev-good", "stg-good", "prod-good")
+HOLDING = ("dev-bad", "prod-good")
 
 
 async def record() -> None:

@@ -114,7 +114,7 @@ async def running(
     await compose.check()
     name = f"{experiment.topic}/{variant}"
     try:
-        await compose.clear(name)
+        await compose.clear(name, experiment.needs)
         await compose.start_app(name)
         count = int(await compose.run("exec", "-T", "app", "printenv", "WEB_CONCURRENCY"))
         trace = Trace()
@@ -178,19 +178,21 @@ class Compose:
                 f"--file {self.stack.file} up --build --detach --wait）。"
             )
 
-    async def clear(self, name: str) -> None:
-        """Stop the app, and remove what the variant *name* has stored."""
-        schema = name.replace("/", "_")
+    async def clear(self, name: str, needs: frozenset[str]) -> None:
+        """Stop the app, and empty what the variant *name* needs of the stack."""
         await self.run("stop", "app")
-        await self.run("exec", "-T", "cache", "valkey-cli", "FLUSHALL")
-        await self.run("restart", "memcached")
-        await self.run(
-            *("exec", "-T", "db", "psql", "--username=app", "--quiet", "--command"),
-            f"DROP SCHEMA IF EXISTS {schema}, public CASCADE; CREATE SCHEMA public",
-        )
-        await self.run(
-            *("run", "--rm", "--no-deps", "-T", "app", "rm", "-rf", f"/data/{name}"),
-        )
+        schema = name.replace("/", "_")
+        commands = {
+            "redis": ("exec", "-T", "cache", "valkey-cli", "FLUSHALL"),
+            "memcached": ("restart", "memcached"),
+            "postgres": (
+                *("exec", "-T", "db", "psql", "--username=app", "--quiet", "--command"),
+                f"DROP SCHEMA IF EXISTS {schema}, public CASCADE; CREATE SCHEMA public",
+            ),
+            "files": ("run", "--rm", "--no-deps", "-T", "app", "rm", "-rf", f"/data/{name}"),
+        }
+        for need in sorted(needs):
+            await self.run(*commands[need])
 
     async def start_app(self, topics: str) -> None:
         """Start the app anew with *topics* alone; empty: with all of them."""
