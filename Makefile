@@ -27,7 +27,7 @@ serve: site ## サイトを組み立て、127.0.0.1 で公開する
 test: setup ## Docker もブラウザーも要らないテストをすべて実行する
 	@$(BIN)/python -m pytest -n 4 -m "not browser and not docker and not clone"
 
-test-all: test test-lab test-browser test-lab-ui test-clone ## 足りないものを入れ、すべてのテストを実行する
+test-all: test test-lab test-browser test-lab-ui test-clone test-stacks ## 足りないものを入れ、すべてのテストを実行する
 
 test-lab: site ## ライブラボの部品と型を調べる
 	@node --test tests/lab/*.test.mjs

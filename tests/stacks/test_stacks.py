@@ -200,6 +200,17 @@ def test_prod_refuses_to_start_without_secrets(copy: Path, tmp_path: Path) -> No
         shell(f"{project} down --volumes", tmp_path)
 
 
+def test_secrets_are_seen_only_where_they_are_variables(copy: Path) -> None:
+    """`docker inspect` shows dev's, which is none, and no value of prod's."""
+
+    def inspected(name: str) -> str:
+        return shell(f"docker inspect $(docker compose -f {FILES[name]} ps -q)", copy)
+
+    assert "PGPASSWORD=dev-only" in inspected("dev")
+    for secret in (copy / "secrets" / "prod").iterdir():
+        assert secret.read_text(encoding="utf-8") not in inspected("prod"), secret.name
+
+
 def test_killed_worker_is_replaced(copy: Path) -> None:
     """gunicorn starts another; the container stays the same."""
     killed = wait_for_workers(8040, 4)[0]
