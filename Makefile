@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8000
 export NO_MKDOCS_2_WARNING := 1  # 広告。移行先は CONTRIBUTING.md にある
 
-.PHONY: help setup lab site serve notebook test test-all test-notebooks test-lab test-browser test-lab-ui test-clone bench-lab check lint-ja lighthouse repeat record lock clean
+.PHONY: help setup lab site serve notebook test test-all test-notebooks test-lab test-browser test-lab-ui test-clone test-stacks bench-lab check lint-ja lighthouse repeat record lock clean
 
 help: ## この一覧を表示する
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -30,7 +30,7 @@ notebook: setup ## ノートブックを JupyterLab で開く（初回は Jupyte
 test: setup ## Docker もブラウザーも要らないテストをすべて実行する
 	@$(BIN)/python -m pytest -n 4 -m "not browser and not docker and not clone"
 
-test-all: test test-notebooks test-lab test-browser test-lab-ui test-clone ## 足りないものを入れ、すべてのテストを実行する
+test-all: test test-notebooks test-lab test-browser test-lab-ui test-clone test-stacks ## 足りないものを入れ、すべてのテストを実行する
 
 test-notebooks: setup ## ノートブックを、新しいカーネルで上から下まで実行する
 	@$(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout 600 --timeout 900 notebooks tests/notebooks/test_notebooks.py
@@ -46,6 +46,9 @@ test-browser: site ## Chromium を入れ、ブラウザーのテストを実行�
 test-lab-ui: site ## ライブラボの画面を Chromium で試す
 	@sh tools/install-extras.sh
 	@$(BIN)/python -m pytest -m browser tests/browser/test_lab_ui.py
+
+test-stacks: setup ## 3 つの環境を、本物の Docker エンジンで起動して試す（なければ Debian では入れる）
+	@tools/docker/with-engine.sh $(BIN)/python -m pytest -m docker tests/stacks
 
 test-clone: setup ## 新しいクローンで README のコマンドを打つ
 	@$(BIN)/python -m pytest -m clone

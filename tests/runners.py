@@ -21,6 +21,7 @@ import yaml
 from packaging.requirements import Requirement
 from pytest_examples import CodeExample, EvalExample
 
+import stack_commands
 from fences import Fence
 from helpers import has_test, wait_until
 from workerlab import catalog, recording
@@ -34,6 +35,19 @@ TESTED_TOOLS = {
     for name in ("cpu_quota.py", "sweep_app.py")
 }
 """Tools that a page shows, and the test that runs them."""
+STACK_FILES = {
+    **{
+        ROOT / name: ROOT / "tests" / "stacks" / "test_compose_files.py"
+        for name in (*stack_commands.FILES.values(), "nginx.conf")
+    },
+    **dict.fromkeys(
+        (recording.FOLDER / "stacks").glob("*.txt"),
+        ROOT / "tests" / "stacks" / "test_stacks.py",
+    ),
+    ROOT / "examples" / "main.py": ROOT / "tests" / "engine" / "test_main.py",
+    ROOT / "Dockerfile": ROOT / "tests" / "stacks" / "test_stacks.py",
+}
+"""What the page on the stacks shows, and the test that runs or repeats it."""
 
 
 def run(fence: Fence, eval_example: EvalExample) -> None:
@@ -68,6 +82,7 @@ def run_included(fence: Fence) -> None:
 def proven_files() -> set[Path]:
     """Files that other tests run (examples) or derive and compare (recordings)."""
     files = {tool for tool, test in TESTED_TOOLS.items() if test.is_file()}
+    files.update(path for path, test in STACK_FILES.items() if test.is_file())
     for topic in catalog.topics():
         if (ROOT / "tests" / "examples" / f"test_{topic.slug}.py").is_file():
             files.update(topic.folder.glob("*.py"), (fake.path for fake in topic.fakes))
@@ -120,6 +135,8 @@ def run_bash(fence: Fence, eval_example: EvalExample) -> None:
             _check_started_by_ci(command)
         elif command == "make notebook":
             assert has_test("test_clone.py", "test_make_notebook_opens_lab")
+        elif "docker compose" in command:
+            assert command in stack_commands.TYPED, f"{fence}: tests/stacks does not type it"
         elif re.match(r"(make serve|\S*uvicorn )", command):
             run_server(command)
         else:

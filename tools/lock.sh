@@ -6,3 +6,6 @@ for name in requirements requirements-notebook; do
     .venv/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
         --no-emit-index-url --custom-compile-command "make lock" "$name.in" -o "$name.txt"
 done
+.venv/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
+    --no-emit-index-url --custom-compile-command "make lock" --constraints requirements.txt \
+    examples/requirements.in -o examples/requirements.txt

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 import workerlab
-from workerlab import catalog, recording, stage
+from workerlab import catalog, compose, recording, stage
 from workerlab.errors import AppError, WorkerlabError
 from workerlab.experiment import Experiment, Result, number
 from workerlab.servers import SERVERS
@@ -29,6 +29,7 @@ from workerlab.timeline import timeline
 from workerlab.trace import count_by_worker
 
 HOLDS, VIOLATED, NO_RESULT = 0, 1, 2
+DEFAULT_WORKERS = 4
 USAGE_ERROR: Any = typer.BadParameter.__base__
 """What typer raises for unknown options, missing arguments and wrong types."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -143,11 +144,18 @@ def run(
         typer.Option("--app", help="同じルートを持つ、あなたの .py ファイル。"),
     ] = None,
     server: Annotated[
-        str, typer.Option(help=f"{'、'.join(SERVERS)} のどれか。省くと、使えるもののうち最初。")
+        str,
+        typer.Option(
+            help=f"{'、'.join(SERVERS)} のどれか。省くと、使えるもののうち最初。"
+            f"起動してある環境で動かすなら {'、'.join(compose.STACKS)}。"
+        ),
     ] = "",
     workers: Annotated[
-        int, typer.Option(parser=_whole, metavar="数", help="ワーカープロセスの数（1〜64）。")
-    ] = 4,
+        int | None,
+        typer.Option(
+            parser=_whole, metavar="数", help="ワーカープロセスの数（1〜64）。省くと 4。"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="結果を JSON で出力します。")] = False,
     svg: Annotated[
         Path | None, typer.Option(help="時系列の図を、このファイルに書きます。")
@@ -161,16 +169,21 @@ def run(
     experiment = chosen.drill(drill) if drill else chosen.experiment
     variant = variant or ("good" if drill else "bad")
     _check_choice("--variant", variant, catalog.VARIANTS)
-    server = server or next(filter(experiment.plays_on, SERVERS))
-    _check_choice("--server", server, tuple(filter(experiment.plays_on, SERVERS)))
-    if not 1 <= workers <= 64:
-        raise AppError(f"--workers {workers} は使えません。1〜64 の整数を指定してください。")
     if svg is not None:
         _check_writable(svg)
-    location = catalog.app_from_file(app_file) if app_file else chosen.app(variant)
-    result = _play(experiment, location, server, workers, startup_timeout)
+    if server in compose.STACKS:
+        _check_stack_options(server, app_file, workers)
+        location, name = chosen.app(variant), variant
+        result, workers = _play_on_stack(experiment, variant, server, startup_timeout)
+    else:
+        server = server or next(filter(experiment.plays_on, SERVERS))
+        _check_choice("--server", server, tuple(filter(experiment.plays_on, SERVERS)))
+        workers = DEFAULT_WORKERS if workers is None else workers
+        _check_workers(workers)
+        location = catalog.app_from_file(app_file) if app_file else chosen.app(variant)
+        name = app_file.name if app_file else variant
+        result = _play(experiment, location, server, workers, startup_timeout)
 
-    name = app_file.name if app_file else variant
     if svg is not None:
         _write(svg, _picture(result, name))
     if as_json:
@@ -179,15 +192,10 @@ def run(
         print(json.dumps(document, ensure_ascii=False))
     else:
         _console().print(*report(result, f"{name}、{server}、ワーカー {workers}"), sep="\n")
-    if not result.conclusive:
-        raise WorkerlabError(
-            f"応答したワーカーが {len(result.trace.workers)} 個なので、結果とはみなせません。"
-            + (
-                "--workers を 2 以上にして、もう一度実行してください。"
-                if workers < 2
-                else "ほかのワーカーは 1 件も応答しませんでした。もう一度実行してください。"
-            )
-        )
+    if server in compose.STACKS and workers == 1:
+        print("ワーカーが 1 つの環境では、複数のワーカーで起きる故障は現れません。")
+    elif not result.conclusive:
+        _complain_about_few(result, workers)
     raise typer.Exit(HOLDS if result.holds else VIOLATED)
 
 
@@ -242,6 +250,44 @@ def _play(
                 on_exchange=lambda exchange: progress.advance(bar),
             )
         )
+
+
+def _play_on_stack(
+    experiment: Experiment, variant: str, name: str, timeout: float
+) -> tuple[Result, int]:
+    return _interruptible(
+        compose.play(
+            experiment,
+            variant,
+            compose.STACKS[name],
+            startup_timeout=max(timeout, compose.STARTUP_TIMEOUT),
+        )
+    )
+
+
+def _check_stack_options(server: str, app_file: Path | None, workers: int | None) -> None:
+    for option, given in (("--app", app_file), ("--workers", workers)):
+        if given is not None:
+            raise AppError(
+                f"{option} は {server} では使えません。アプリとワーカーの数は、環境の設定"
+                f"（{compose.STACKS[server].file}）で決まります。"
+            )
+
+
+def _check_workers(workers: int) -> None:
+    if not 1 <= workers <= 64:
+        raise AppError(f"--workers {workers} は使えません。1〜64 の整数を指定してください。")
+
+
+def _complain_about_few(result: Result, workers: int) -> None:
+    raise WorkerlabError(
+        f"応答したワーカーが {len(result.trace.workers)} 個なので、結果とはみなせません。"
+        + (
+            "--workers を 2 以上にして、もう一度実行してください。"
+            if workers < 2
+            else "ほかのワーカーは 1 件も応答しませんでした。もう一度実行してください。"
+        )
+    )
 
 
 def _interruptible[T](work: Coroutine[Any, Any, T]) -> T:

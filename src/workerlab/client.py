@@ -34,10 +34,14 @@ class Client:
 
     Args:
         keep_alive: Use one connection, opened anew only when the server has closed it.
+        prefix: Put before every path, for an app that is mounted below another.
     """
 
-    def __init__(self, base_url: str, trace: Trace, *, keep_alive: bool = False) -> None:
+    def __init__(
+        self, base_url: str, trace: Trace, *, keep_alive: bool = False, prefix: str = ""
+    ) -> None:
         self.base_url = base_url
+        self.prefix = prefix
         self.trace = trace
         self.keep_alive = keep_alive
         self._session: aiohttp.ClientSession | None = None
@@ -87,7 +91,7 @@ class Client:
         try:
             async with self._session.request(
                 method,
-                path,
+                self.prefix + path,
                 json=json,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=timeout),
@@ -123,7 +127,7 @@ class Client:
         try:
             async with asyncio.timeout(timeout):
                 socket = await self._session.ws_connect(
-                    path,
+                    self.prefix + path,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
                 )
             response = socket._response

@@ -109,16 +109,9 @@ class PrivatePostgres(Service):
 
         The app's, that is: those of ``psql``, which measures, do not count.
         """
-        condition = {
-            "backends": "true",
-            "idle_in_transaction": "state LIKE 'idle in transaction%'",
-            "waiting": "wait_event_type = 'Lock'",
-        }[quantity]
         done = self._ask(
             *("psql", "--host", str(self._home), "--username=postgres", "-tAc"),
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' "
-            # not psql: the backend of the measurement before may still be ending
-            f"AND application_name <> 'psql' AND {condition}",
+            counting(quantity),
         )
         if done.returncode:
             raise ServiceError(
@@ -128,6 +121,24 @@ class PrivatePostgres(Service):
 
     def _ask(self, program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         return _execute(self._account, self._binaries / program, *arguments, cwd=self._home)
+
+
+def counting(quantity: str) -> str:
+    """The query of `PrivatePostgres.measure`, to be asked with ``psql``.
+
+    Raises:
+        KeyError: There is no such quantity.
+    """
+    condition = {
+        "backends": "true",
+        "idle_in_transaction": "state LIKE 'idle in transaction%'",
+        "waiting": "wait_event_type = 'Lock'",
+    }[quantity]
+    return (
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' "
+        # not psql: the backend of the measurement before may still be ending
+        f"AND application_name <> 'psql' AND {condition}"
+    )
 
 
 @contextlib.asynccontextmanager

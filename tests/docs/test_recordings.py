@@ -136,7 +136,11 @@ def test_picture_is_small_and_free_of_colour_codes_only(topic: Topic) -> None:
         assert not re.search(r"https?://(?!www\.w3\.org)", text)
 
 
-MEASURED = {"how_many_workers": "sweep", "choose_a_server": "conformance"}
+MEASURED = {
+    "how_many_workers": "sweep",
+    "choose_a_server": "conformance",
+    "stacks": "stacks",
+}
 """Folders of general pages, and the tool that writes each."""
 
 

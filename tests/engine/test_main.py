@@ -1,0 +1,215 @@
+"""The app that the stacks launch, without a container: `examples/main.py`."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers import wait_until
+from workerlab import catalog
+from workerlab.catalog import ROOT, VARIANTS
+
+SECRET = "0123456789abcdef" * 4
+NAMES = [f"{topic.slug}/{variant}" for topic in catalog.topics() for variant in VARIANTS]
+LIGHT = "in_memory_counter/bad in_memory_counter/good startup_failure/good"
+START_TIMEOUT = 120
+
+
+def settings(folder: Path, **changed: str) -> dict[str, str]:
+    """What a stack sets, with everything that is written below *folder*."""
+    inherited = {k: v for k, v in os.environ.items() if not k.endswith("_URL")}
+    return {
+        **inherited,
+        "DATA_DIR": str(folder / "data"),
+        "RUNTIME_DIRECTORY": str(folder / "run"),
+        "PAYMENT_URL": "http://payment.example/",
+        "PAYMENT_TIMEOUT": "3",
+        "SECRET_KEY": SECRET,
+        "WEB_CONCURRENCY": "1",
+        **changed,
+    }
+
+
+@contextlib.contextmanager
+def serving(folder: Path, workers: int = 1, **changed: str) -> Iterator[str]:
+    """``uvicorn main:app`` in ``examples/``, as in the stacks; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        fd = listener.fileno()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "main:app", f"--fd={fd}", "--no-access-log"],
+            cwd=ROOT / "examples",
+            env=settings(folder, WEB_CONCURRENCY=str(workers), **changed),
+            pass_fds=[fd],
+            stdin=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(lambda: serves(server, url, workers), "the workers", START_TIMEOUT)
+            yield url
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def serves(server: subprocess.Popen[bytes], url: str, workers: int) -> bool:
+    assert server.poll() is None, f"uvicorn ended with {server.returncode}"
+    try:
+        return len(json.loads(get(url + "/whoami")[1])["workers"]) == workers
+    except OSError:
+        return False
+
+
+def get(url: str, *, data: bytes | None = None) -> tuple[int, str]:
+    """Status and text; a POST when there is *data*."""
+    try:
+        with urllib.request.urlopen(url, data=data, timeout=60) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_every_topic_can_be_mounted(tmp_path: Path) -> None:
+    """Both variants of all topics load beside each other; one waits for its database."""
+    code = "import json; from examples.main import PARTS; "
+    code += "print(json.dumps({part.path: part.reason for part in PARTS}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=settings(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    parts = json.loads(done.stdout)
+    assert set(parts) == {f"/topics/{name}" for name in NAMES}
+    assert {p for p, reason in parts.items() if reason} == {"/topics/shared_db_connection/bad"}
+
+
+def test_start_page_shows_workers_and_links(tmp_path: Path) -> None:
+    """It names the worker that answered, how many there are, and links to what is open."""
+    with serving(tmp_path, workers=2, TOPICS=LIGHT, SHOW_DOCS="1", ENVIRONMENT="検証") as url:
+        status, page = get(url)
+        assert status == 200
+        found = re.search(r'id="worker">(\d+)', page)
+        assert found
+        who = json.loads(get(url + "/whoami")[1])
+        assert int(found[1]) in who["workers"]
+        assert 'id="workers">2<' in page
+        assert who["environment"] == "検証"
+        for link in re.findall(r'href="([^"]+)"', page):
+            assert get(url + link)[0] in (200, 503), link  # /readyz: no service here
+        for path in ("/docs", "/openapi.json", "/topics/in_memory_counter/bad/docs"):
+            assert f'href="{path}"' in page
+
+
+def test_response_names_its_worker(tmp_path: Path) -> None:
+    """The header of a mounted app's answer holds a process id of the list."""
+    with serving(tmp_path, TOPICS=LIGHT) as url:
+        request = urllib.request.Request(url + "/topics/in_memory_counter/bad/visits", data=b"")
+        with urllib.request.urlopen(request, timeout=60) as response:
+            worker = int(response.headers["X-Worker-Pid"])
+            assert json.loads(response.read()) == {"visits": 1, "worker": worker}
+        assert worker in json.loads(get(url + "/whoami")[1])["workers"]
+
+
+def test_documents_are_hidden_unless_asked_for(tmp_path: Path) -> None:
+    """Of the app and of everything that it mounts."""
+    with serving(tmp_path, TOPICS=LIGHT) as url:
+        for prefix in ("", "/topics/in_memory_counter/bad"):
+            for path in ("/docs", "/redoc", "/openapi.json"):
+                assert get(f"{url}{prefix}{path}")[0] == 404
+        assert "この環境では閉じています" in get(url)[1]
+
+
+def test_topic_that_cannot_start_does_not_prevent_the_others(tmp_path: Path) -> None:
+    """Its lifespan fails: it answers 503 with the reason, the others answer."""
+    with serving(tmp_path, TOPICS=LIGHT, PAYMENT_URL="nonsense") as url:
+        status, answer = get(url + "/topics/startup_failure/good/orders", data=b"")
+        assert status == 503
+        assert "始められません: ValidationError" in answer
+        assert "使えません" in get(url)[1]
+        assert get(url + "/topics/in_memory_counter/bad/visits")[0] == 200
+
+
+def test_lifespan_of_a_mounted_app_runs(tmp_path: Path) -> None:
+    """FastAPI calls none of a mounted app by itself; the answer needs what it prepared."""
+    with serving(tmp_path, TOPICS=LIGHT) as url:
+        status, answer = get(url + "/topics/startup_failure/good/orders", data=b"")
+        assert (status, json.loads(answer)["payment_timeout"]) == (201, 3)
+
+
+def test_health_is_not_readiness(tmp_path: Path) -> None:
+    """With a service gone the app lives and is not ready; the address is not told."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with serving(tmp_path, TOPICS=LIGHT, REDIS_URL=f"redis://127.0.0.1:{port}/0") as url:
+        assert get(url + "/healthz") == (200, '{"status":"ok"}')
+        status, answer = get(url + "/readyz")
+        assert (status, json.loads(answer)) == (503, {"REDIS_URL": "ConnectionError"})
+
+
+def test_metrics_are_the_sum_of_all_workers(tmp_path: Path) -> None:
+    """Whichever of two workers is asked: the counter never falls and misses nothing."""
+    with serving(tmp_path, workers=2, TOPICS=LIGHT) as url:
+
+        def answered() -> float:
+            text = get(url + "/metrics")[1]
+            found = re.search(
+                r'^http_requests_total\{status="2xx"\} (\S+)$', text, re.MULTILINE
+            )
+            assert found
+            return float(found[1])
+
+        before = answered()
+        for _ in range(20):
+            get(url + "/healthz")
+        assert answered() == before + 21  # the 20, and the reading before them
+
+
+def test_secrets_come_from_files(tmp_path: Path) -> None:
+    """A variable with _FILE names the file; what stands in it is the secret."""
+    (tmp_path / "key").write_text(SECRET + "\n")
+    files = {"SECRET_KEY": "", "SECRET_KEY_FILE": str(tmp_path / "key")}
+    code = "import os, examples.main; print(os.environ['SECRET_KEY'])"
+    done = python(code, settings(tmp_path, TOPICS=LIGHT, **files))
+    assert done.stdout.strip() == SECRET
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"REQUIRE_SECRETS": "1", "SECRET_KEY": "short"}, "SECRET_KEY、PGPASSWORD"),
+        ({"REQUIRE_SECRETS": "1"}, "32 文字以上の秘密が要ります: PGPASSWORD"),
+        ({"TOPICS": "no_such_topic/bad"}, "no_such_topic/bad"),
+    ],
+)
+def test_wrong_settings_end_the_start(
+    tmp_path: Path, changed: dict[str, str], message: str
+) -> None:
+    """One line that names what is missing, and a status that is not 0."""
+
+    done = python("import examples.main", settings(tmp_path, **{"TOPICS": LIGHT, **changed}))
+    assert done.returncode == 1
+    assert message in done.stderr.strip().splitlines()[-1]
+
+
+def python(code: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in env.items() if k != "PGPASSWORD"}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT,
+        check=False,
+    )
