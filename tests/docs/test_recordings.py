@@ -44,6 +44,7 @@ ASKS_UNTIL_FULL = {
         ("websocket_broadcast", f"run-{name}.txt")
         for name in ("bad", "good", "fake", "come_back", "redis_stopped", "slow_client")
     ),
+    *(("graceful_shutdown", f"run-{run}.txt") for run in ("bad", "good", "fake", "no_hook")),
 }
 """Sends as many requests as it takes, another number each time."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
