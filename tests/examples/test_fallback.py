@@ -71,7 +71,8 @@ def test_drill_ends_as_stated(drill: str) -> None:
 
 # -- what the page says besides ---------------------------------------------------------------
 
-FAILURES, COOLDOWN, AT_ONCE = 3, 0.1, 20
+FAILURES, COOLDOWN, AT_ONCE = 3, 1, 20
+FOR_EVER = 600
 OPENS = Closed() & FailureStreak(FAILURES) | HalfOpened() & FailureStreak(1)
 Call = Callable[[], Awaitable[None]]
 
@@ -93,9 +94,9 @@ class Upstream:
         raise BrokenError
 
 
-def fluxgate(tripper: Tripper = OPENS) -> AsyncCircuitBreaker:
+def fluxgate(tripper: Tripper = OPENS, cooldown: float = COOLDOWN) -> AsyncCircuitBreaker:
     return AsyncCircuitBreaker(
-        tripper=tripper, retry=Cooldown(COOLDOWN), permit=All(), max_half_open_calls=1
+        tripper=tripper, retry=Cooldown(cooldown), permit=All(), max_half_open_calls=1
     )
 
 
@@ -127,7 +128,7 @@ async def trials(guard: Callable[[Call], Call]) -> int:
     opened = upstream.calls
     await fail_at_once(guarded, 1)
     assert upstream.calls == opened == FAILURES, "it did not open"
-    await asyncio.sleep(2 * COOLDOWN)  # the libraries look at the clock, not at an event
+    await asyncio.sleep(1.2 * COOLDOWN)  # the libraries look at the clock, not at an event
     await fail_at_once(guarded, AT_ONCE)
     return upstream.calls - opened
 
@@ -152,7 +153,7 @@ def test_others_wait_for_the_trial() -> None:
         ended = asyncio.Event()
         breaker = fluxgate()
         await fail_at_once(breaker(Upstream().call), FAILURES)
-        await asyncio.sleep(2 * COOLDOWN)
+        await asyncio.sleep(1.2 * COOLDOWN)
 
         @breaker
         async def trial() -> None:
@@ -160,7 +161,7 @@ def test_others_wait_for_the_trial() -> None:
             raise BrokenError
 
         callers = [asyncio.create_task(fail_at_once(trial, 1)) for _ in range(4)]
-        done, _ = await asyncio.wait(callers, timeout=2 * COOLDOWN)
+        done, _ = await asyncio.wait(callers, timeout=0.2)
         ended.set()
         answers = await asyncio.gather(*callers)
         return len(done), sum(answers, start=Counter[str]())
@@ -174,7 +175,7 @@ def test_each_worker_has_to_learn_it_by_itself() -> None:
 
     async def calls(workers: int) -> int:
         upstream = Upstream()
-        guarded = [fluxgate()(upstream.call) for _ in range(workers)]
+        guarded = [fluxgate(cooldown=FOR_EVER)(upstream.call) for _ in range(workers)]
         for _ in range(2 * FAILURES):
             for call in guarded:
                 await fail_at_once(call, 1)
@@ -188,7 +189,7 @@ def test_circuit_does_not_see_who_gave_up_waiting() -> None:
     """A time limit around the circuit cancels the call, and that is not a failure."""
 
     async def calls(*, inside: bool) -> Counter[str]:
-        breaker = fluxgate()
+        breaker = fluxgate(cooldown=FOR_EVER)
 
         async def hang() -> None:
             async with asyncio.timeout(0.01 if inside else None):
