@@ -28,6 +28,8 @@ from workerlab.trace import Exchange, Trace
 
 SERVICES = {"redis": "cache", "postgres": "db", "memcached": "memcached"}
 """What an experiment needs, and the service of the stack that gives it."""
+CLEARED = frozenset({*SERVICES, "files"})
+"""Needs that a stack has, and can empty."""
 SET_BY_STACK = frozenset(
     {"SECRET_KEY", "PAYMENT_URL", "PAYMENT_TIMEOUT", "UVICORN_TIMEOUT_WORKER_HEALTHCHECK"}
 )
@@ -72,6 +74,8 @@ def why_not(experiment: Experiment, stack: Stack) -> str:
         return f"サーバーに {' '.join(experiment.options)} を渡す必要があります"
     if experiment.beside:
         return f"アプリの隣で動くプロセス（{experiment.beside[0].name}）が要ります"
+    if missing := sorted(experiment.needs - CLEARED):
+        return f"{'、'.join(missing)} が、実験ごとの設定で要ります"
     others = sorted(set(experiment.environment) - SET_BY_STACK)
     if others:
         return f"アプリに環境変数 {'、'.join(others)} を渡す必要があります"
@@ -313,6 +317,18 @@ class ComposeCluster:
         """Not here: the settings of a stack stand in its file."""
         raise AppError("この環境では、デプロイの実験は動かせません。")
 
+    async def execute(self, *command: str) -> int:
+        """Not here: it belongs to the end of a server."""
+        raise AppError("この環境では、サーバーを止める実験は動かせません。")
+
+    async def stop(self, *, grace: float) -> int:
+        """Not here: the grace of a stack stands in its file."""
+        raise AppError("この環境では、サーバーを止める実験は動かせません。")
+
+    async def read_log(self, service: str) -> list[str]:
+        """Not here: no service of a stack has a log of its own."""
+        raise AppError("この環境では、サービスのログを読む実験は動かせません。")
+
     async def measure(self, service: str, quantity: str) -> float:
         """See `workerlab.cluster.Cluster.measure`."""
         assert service == "postgres", service
@@ -333,6 +349,16 @@ class ComposeCluster:
         """See `workerlab.cluster.Cluster.start_service`."""
         await self._compose.run("up", "--detach", "--no-deps", "--wait", SERVICES[name])
         self.trace.note("service_started", detail=name)
+
+    async def pause_service(self, name: str) -> None:
+        """See `workerlab.cluster.Cluster.pause_service`."""
+        await self._compose.run("pause", SERVICES[name])
+        self.trace.note("service_paused", detail=name)
+
+    async def resume_service(self, name: str) -> None:
+        """See `workerlab.cluster.Cluster.resume_service`."""
+        await self._compose.run("unpause", SERVICES[name])
+        self.trace.note("service_resumed", detail=name)
 
     async def _signal(self, name: str, process: int) -> None:
         await self._compose.run("exec", "-T", "app", "sh", "-c", f"kill -s {name} {process}")
