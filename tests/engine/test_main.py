@@ -1,5 +1,6 @@
 """The app that the stacks launch, without a container: `examples/main.py`."""
 
+import ast
 import contextlib
 import json
 import os
@@ -10,6 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,40 @@ def test_every_topic_can_be_mounted(tmp_path: Path) -> None:
     parts = json.loads(done.stdout)
     assert set(parts) == {f"/topics/{name}" for name in NAMES}
     assert {p for p, reason in parts.items() if reason} == {"/topics/shared_db_connection/bad"}
+
+
+def test_image_gets_what_the_app_imports(tmp_path: Path) -> None:
+    """Every package that a loaded file imports, in the version that everything else uses."""
+    code = "import sys, examples.main; print(*(m.__file__ for n, m in sys.modules.items()"
+    code += " if n.startswith('examples.') and m.__file__))"
+    files = python(code, settings(tmp_path)).stdout.split()
+    loaded = {name for file in files for name in imported(Path(file))}
+    owners = packages_distributions()
+    needed = {canonical(owner) for name in loaded for owner in owners.get(name, [])}
+    image, all_pins = (pins(ROOT / path / "requirements.txt") for path in ("examples", "."))
+    assert {"fastapi", "sqlalchemy", "redis"} <= needed
+    assert needed - {"workerlab"} <= image.keys()
+    assert image.items() <= all_pins.items()
+    assert {"gunicorn", "uvicorn", "uvicorn-worker"} <= image.keys()
+
+
+def imported(file: Path) -> set[str]:
+    """First names of all absolute imports."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    plain = {
+        alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
+    }
+    modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in plain | modules}
+
+
+def pins(path: Path) -> dict[str, str]:
+    text = path.read_text(encoding="utf-8")
+    return dict(re.findall(r"^([a-z0-9.-]+)(?:\[\S+\])?==(\S+)", text, re.MULTILINE))
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_start_page_shows_workers_and_links(tmp_path: Path) -> None:
