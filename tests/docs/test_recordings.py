@@ -145,6 +145,16 @@ MEASURED = {
 """Folders of general pages, and the tool that writes each."""
 
 
+def test_only_cells_lie_among_the_recordings_of_notebooks() -> None:
+    """One file for each cell that showed something, and the day; none of a cell that went."""
+    for folder in (recording.FOLDER / "notebooks").iterdir():
+        notebook = json.loads((ROOT / "notebooks" / f"{folder.name}.ipynb").read_text("utf-8"))
+        cells = {f"{c['id']}.txt" for c in notebook["cells"] if c["cell_type"] == "code"}
+        found = {path.name for path in folder.iterdir()}
+        assert "recorded.json" in found
+        assert found - {"recorded.json"} <= cells, folder
+
+
 def test_only_recordings_lie_among_the_recordings() -> None:
     """No file there that nothing writes."""
     for folder, tool in MEASURED.items():
@@ -167,7 +177,9 @@ def test_only_recordings_lie_among_the_recordings() -> None:
         *(
             path
             for path in recording.FOLDER.rglob("*")
-            if path.is_file() and path.parent.name not in MEASURED
+            if path.is_file()
+            and path.parent.name not in MEASURED
+            and path.parent.parent.name != "notebooks"
         ),
         *(ROOT / "examples").glob("*/recorded/*"),
     }

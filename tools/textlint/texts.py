@@ -123,17 +123,23 @@ def docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
 
 
 def strings(tree: ast.AST, docs: list[ast.Constant]) -> Iterator[tuple[int, str]]:
-    """All other strings: what is in braces stays as code; of SQL and nginx, the comments."""
+    """All other strings: what is in braces stays as code; see `embedded`."""
     parts = [p for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for p in n.values]
     for node in ast.walk(tree):
         match node:
             case ast.JoinedStr():
                 yield node.lineno, ast.unparse(node)[2:-1]
             case ast.Constant(value=str() as value) if node not in docs and node not in parts:
-                code = "\n" in value
                 for number, text in enumerate(value.splitlines(), node.lineno):
-                    found = EMBEDDED.search(text)
-                    yield number, (found[1] if found else "") if code else text
+                    yield number, embedded(text, value) if "\n" in value else text
+
+
+def embedded(line: str, document: str) -> str:
+    """Of a line of HTML, what is read; of other code, its comment."""
+    if document.startswith("<"):
+        return re.sub(r"<[^>]*>|\{+[^{}]*\}+", "", line)
+    found = EMBEDDED.search(line)
+    return found[1] if found else ""
 
 
 def comments(source: str) -> Iterator[tuple[int, str]]:
