@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,3 +141,16 @@ def server(command: list[str]) -> str:
 
 def limit(text: str | None) -> str:
     return f"{int(text) // 1024**3} GB" if text else "なし"
+
+
+def test_compose_reads_what_the_page_on_stopping_shows(tmp_path: Path) -> None:
+    """Whether it runs `pre_stop` is not proved here, and the page says so."""
+    page = (ROOT / "docs" / "operations" / "graceful_shutdown.md").read_text("utf-8")
+    (shown,) = re.findall(r"```yaml title=.*?\n(.*?)```", page, flags=re.DOTALL)
+    file = tmp_path / "compose.yml"
+    file.write_text(shown.replace("  app:\n", "  app:\n    image: app\n", 1), encoding="utf-8")
+    command = ("docker", "compose", "--file", str(file), "config", "--format", "json")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    app = json.loads(done.stdout)["services"]["app"]
+    assert app["stop_grace_period"] == "30s"
+    assert "touch /run/app/draining" in app["pre_stop"][0]["command"][-1]
