@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import importlib.util
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -42,15 +42,9 @@ class Topic:
     slug: str
     folder: Path
 
-    @cached_property
+    @property
     def _module(self) -> ModuleType:
-        path = self.folder / "experiment.py"
-        spec = importlib.util.spec_from_file_location(f"workerlab_topic_{self.slug}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
+        return _execute(self.folder / "experiment.py", f"workerlab_topic_{self.slug}")
 
     @property
     def experiment(self) -> Experiment:
@@ -85,6 +79,17 @@ class Topic:
     def fakes(self) -> tuple[Fake, ...]:
         """The fixes that are none, by name."""
         return tuple(_read_fake(path) for path in sorted(self.folder.glob("fakes/*.py")))
+
+
+@functools.cache
+def _execute(path: Path, name: str) -> ModuleType:
+    """The file as a module, run once: its experiments are the same objects everywhere."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def topics() -> tuple[Topic, ...]:

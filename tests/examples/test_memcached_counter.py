@@ -161,7 +161,7 @@ def test_count_stays_while_there_is_room_or_it_is_read(
 
 def test_skips_where_memcached_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason names what is missing and how to get it."""
-    monkeypatch.setattr(services.shutil, "which", lambda program: None)
+    monkeypatch.setattr(services.shutil, "which", lambda program, **_: None)
     with pytest.raises(pytest.skip.Exception, match=r"memcached がありません（make test-all"):
         skip_if_missing(SLUG)
 
