@@ -5,7 +5,7 @@
  * The dialog imports this file in place of `index/pagefind.js`. Pagefind wants every word of a
  * query, and takes words apart with the browser's dictionary, which knows neither
  * 「キャッシュスタンピード」 nor that 「切れる」 stands in the page as 「切れて」. So here a query
- * becomes its content words; if no page has them all, pages with most of them are given.
+ * becomes its content words; if few pages have them all, pages with most of them follow.
  */
 
 import * as core from "../index/pagefind.js";
@@ -14,6 +14,8 @@ export * from "../index/pagefind.js";
 
 const RUNS = /[\p{sc=Han}々]+|[ァ-ヴー]+|[ぁ-ん]+|[^\s\p{sc=Han}々ァ-ヴーぁ-ん、。「」（）：・]+/gu;
 const MOST_RESULTS = 20;
+/** Fewer pages than this may be all that the index took apart as the query is. */
+const ENOUGH_RESULTS = 3;
 
 /** @type {Promise<Set<string>> | undefined} */
 let known;
@@ -101,9 +103,11 @@ async function searchWords(query, options) {
   const words = contentWords(query, await vocabulary());
   if (!words.length) return core.search(query, options);
   const all = await core.search(words.join(" "), options);
-  if (all.results.length) return all;
-  if (words.length === 1) return (await halves(words[0], options)) ?? all;
-  return { ...all, results: await most(words, options) };
+  if (all.results.length >= ENOUGH_RESULTS) return all;
+  const more =
+    words.length === 1 ? ((await halves(words[0], options))?.results ?? []) : await most(words, options);
+  const ids = new Set(all.results.map((/** @type {any} */ result) => result.id));
+  return { ...all, results: [...all.results, ...more.filter((result) => !ids.has(result.id))] };
 }
 
 /**
