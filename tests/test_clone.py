@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -35,14 +36,18 @@ def bare_environment() -> dict[str, str]:
 
 @contextmanager
 def make_serve(
-    clone: Path, target: str = "serve", stop: signal.Signals = signal.SIGINT
+    clone: Path, target: str = "serve", stop: signal.Signals = signal.SIGINT, **settings: str
 ) -> Iterator[tuple[str, str]]:
-    """``make serve`` as typed; gives the address and what was printed until then."""
+    """``make serve`` as typed; gives the address and what was printed until then.
+
+    Args:
+        settings: Environment variables.
+    """
     with (clone / "serve.log").open("w+") as output:
         process = subprocess.Popen(
             ["make", target],
             cwd=clone,
-            env={**bare_environment(), "NOTEBOOK_OPTIONS": "--no-browser"},
+            env={**bare_environment(), **settings},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -83,7 +88,10 @@ def test_second_make_serve_installs_nothing(clone: Path) -> None:
 
 def test_make_notebook_opens_lab(clone: Path) -> None:
     """The first call installs JupyterLab; its address shows the folder of the notebooks."""
-    with make_serve(clone, "notebook", signal.SIGTERM) as (url, printed):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])  # JupyterLab prints the 0 that it was given
+    settings = {"PORT": port, "NOTEBOOK_OPTIONS": "--no-browser"}
+    with make_serve(clone, "notebook", signal.SIGTERM, **settings) as (url, printed):
         assert "JupyterLab を入れています" in printed
         assert "/lab/tree/notebooks" in url
         with urllib.request.urlopen(url, timeout=60) as response:
