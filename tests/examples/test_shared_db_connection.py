@@ -63,7 +63,7 @@ def alone(app: str) -> Result:
 def test_one_worker_is_worse_than_four() -> None:
     """It is not about processes: all threads on one connection mix even more."""
     topic = catalog.find(SLUG)
-    four = wrong_answers(play(SLUG, "bad", ANY, 4))
+    four = wrong_answers(play(SLUG, "bad", "uvicorn", 4))
     one = wrong_answers(alone(topic.app("bad")))
     assert one > four > 0
     assert wrong_answers(alone(topic.app("good"))) == 0
