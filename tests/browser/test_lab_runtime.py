@@ -46,7 +46,7 @@ async def forever():
 
 @app.get("/block")
 async def block():
-    time.sleep(3.0)  # blocks the event loop: this worker takes no connection meanwhile
+    time.sleep(600)  # blocks the event loop: this worker takes no connection meanwhile
     return {"pid": os.getpid()}
 
 
@@ -271,22 +271,16 @@ def test_an_endless_loop_blocks_its_own_worker_and_can_be_killed(page):
 def test_time_sleep_in_async_def_blocks_only_its_worker(page):
     """While one event loop is blocked, every new connection goes to the other process."""
     with cluster(page, workers=2, **app(WHOAMI)) as at:
-        pid, others, blocked = page.evaluate(
-            """async at => {
-              const c = clusters[at];
-              const blocked = ask(at, "GET", "/block");
-              let busy;
-              while (!(busy = c.workers.find(w => w.inFlight)))
-                await new Promise(r => setTimeout(r));
-              const asked = Array.from({ length: 20 }, () => ask(at, "GET", "/whoami"));
-              return [busy.pid, await Promise.all(asked), await blocked];
-            }""",
-            at,
+        page.evaluate(
+            "at => { window.asleep = ask(at, 'GET', '/block', { timeout: 600000 }) }", at
         )
-        seen = {body(answer)["pid"] for answer in others}
-        assert seen
-        assert pid not in seen
-        assert body(blocked)["pid"] == pid
+        wait_for(page, "c.workers.some(w => w.inFlight === 1)", at)
+        asleep = page.evaluate("at => clusters[at].workers.find(w => w.inFlight).pid", at)
+        others = {body(answer)["pid"] for answer in ask_many(page, at, "/whoami", 20)}
+        assert len(others) == 1
+        assert asleep not in others
+        page.evaluate("([at, pid]) => clusters[at].kill(pid)", [at, asleep])
+        assert page.evaluate("window.asleep")["error"] == "connection-reset"
 
 
 @pytest.mark.parametrize(("jspi", "peak"), [(True, 3), (False, 1)])
