@@ -186,3 +186,21 @@ def test_there_are_always_enough_pods() -> None:
     assert MANIFESTS["pdb"]["spec"]["maxUnavailable"] == 1
     assert MANIFESTS["hpa"]["spec"]["minReplicas"] > 1
     assert "replicas" not in MANIFESTS["deployment"]["spec"]  # or each apply would reset it
+
+
+def test_table_of_the_page_is_in_the_files() -> None:
+    """Whatever a cell shows as code stands in the file of its column."""
+    page = (ROOT / "docs" / "stacks" / "kubernetes.md").read_text(encoding="utf-8")
+    table = page.partition("{ #table }")[2].partition("</div>")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line[:2] == "| "]
+    assert len(rows) > 20
+    columns = (
+        ("docker-compose.base.yml", "docker-compose.prod.yml"),
+        ("docker-stack.prod.yml",),
+        tuple(f"kubernetes/{path.name}" for path in FOLDER.glob("*.yaml")),
+    )
+    for _, *cells in rows:
+        for cell, names in zip(cells, columns, strict=True):
+            text = "".join((ROOT / name).read_text(encoding="utf-8") for name in names)
+            for code in re.findall(r"`([^`]+)`", cell):
+                assert code in text, (code, names)
