@@ -129,6 +129,25 @@ def test_health_asks_for_the_services_only_at_the_start(folder: Path) -> None:
     assert container in swarm.running()
 
 
+def test_engine_alone_leaves_an_unhealthy_container_as_it_is(folder: Path) -> None:
+    """What compose relies on: the restart policy looks at the end of a process only."""
+    health = "--health-cmd false --health-interval 1s --health-retries 1"
+    run = f"docker run --detach --restart unless-stopped {health} workerlab-app:1 sleep 600"
+    container = swarm.must(run)
+
+    def inspected(what: str) -> str:
+        return swarm.must(f"docker inspect {container} --format '{{{{.{what}}}}}'")
+
+    try:
+        wait_until(
+            lambda: int(inspected("State.Health.FailingStreak")) > 2, "three failures", 60
+        )
+        assert inspected("State.Health.Status") == "unhealthy"
+        assert (inspected("State.Running"), inspected("RestartCount")) == ("true", "0")
+    finally:
+        swarm.must(f"docker rm --force {container}")
+
+
 def test_app_waits_for_the_services(folder: Path) -> None:
     """It says what is missing, and ends: the swarm starts it again."""
     nowhere = "--env WAIT_SECONDS=0 --env REDIS_URL=redis://127.0.0.1:9/0"
