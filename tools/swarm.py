@@ -347,8 +347,8 @@ def play(drill: str, folder: Path) -> Outcome:
 
 # -- the recording -----------------------------------------------------------------------------
 
-RECORDED = ROOT / "docs" / "assets" / "recordings" / "stacks" / "swarm.json"
-TABLE = RECORDED.with_suffix(".md")
+RECORDED = ROOT / "docs" / "assets" / "recordings" / "swarm" / "drills.json"
+TABLE = RECORDED.with_suffix(".txt")
 
 
 def read(path: Path = RECORDED) -> dict[str, Outcome]:
@@ -399,6 +399,7 @@ def record() -> None:
             drills = [asdict(play(drill, folder)) for drill in DRILLS]
             made = {"conditions": conditions(), "drills": drills}
     text = json.dumps(made, ensure_ascii=False, indent=1)
+    RECORDED.parent.mkdir(exist_ok=True)
     RECORDED.write_text(text + "\n", encoding="utf-8")
     TABLE.write_text(table(), encoding="utf-8")
 
