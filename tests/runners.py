@@ -44,6 +44,7 @@ STACK_FILES = {
         (recording.FOLDER / "stacks").glob("*.txt"),
         ROOT / "tests" / "stacks" / "test_stacks.py",
     ),
+    ROOT / "tools" / "drill_load.py": ROOT / "tests" / "stacks" / "test_stacks.py",
     ROOT / "examples" / "main.py": ROOT / "tests" / "engine" / "test_main.py",
     ROOT / "Dockerfile": ROOT / "tests" / "stacks" / "test_stacks.py",
 }

@@ -19,7 +19,7 @@ GENERAL_PAGES = {
     *("solutions/requirements.md", "solutions/openapi.md"),
     "notebooks/overview.md",
     *(f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")),
-    "stacks/dev_stg_prod.md",
+    *("stacks/dev_stg_prod.md", "stacks/drills.md"),
 }
 """Pages that are about no single topic."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
