@@ -213,21 +213,23 @@ def test_secrets_are_seen_only_where_they_are_variables(copy: Path) -> None:
         assert secret.read_text(encoding="utf-8") not in inspected("prod"), secret.name
 
 
-class TestDrills:
-    """Prod under load with the drills' topics alone; afterwards with all topics again."""
+@pytest.fixture(scope="class")
+def drilled(copy: Path) -> Iterator[Compose]:
+    """Prod with the drills' topics alone; afterwards with all topics again."""
+    with asyncio.Runner() as runner:
+        stage = drills.stage(copy)
+        yield runner.run(stage.__aenter__())
+        runner.run(stage.__aexit__(None, None, None))
 
-    @pytest.fixture(scope="class")
-    def compose(self, copy: Path) -> Iterator[Compose]:
-        with asyncio.Runner() as runner:
-            stage = drills.stage(copy)
-            yield runner.run(stage.__aenter__())
-            runner.run(stage.__aexit__(None, None, None))
+
+class TestDrills:
+    """Its fixture ends here, before later tests."""
 
     @pytest.mark.parametrize("name", drills.DRILLS)
-    def test_drill_keeps_its_promises(self, compose: Compose, name: str) -> None:
+    def test_drill_keeps_its_promises(self, drilled: Compose, name: str) -> None:
         """No more failures than the page says, nothing lost, and all workers back."""
         drill = drills.DRILLS[name]
-        trace = asyncio.run(drills.play(drill, compose))
+        trace = asyncio.run(drills.play(drill, drilled))
         for verdict in drills.judge(drill, trace):
             assert verdict.holds, (verdict.invariant.name, verdict.observed)
         found = drills.summary(drill, trace)["measured"]
