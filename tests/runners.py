@@ -50,6 +50,7 @@ STACK_FILES = {
     **dict.fromkeys(
         (ROOT / "kubernetes").glob("*.yaml"), ROOT / "tests" / "stacks" / "test_kubernetes.py"
     ),
+    ROOT / "tools" / "drill_load.py": ROOT / "tests" / "stacks" / "test_stacks.py",
     ROOT / "examples" / "main.py": ROOT / "tests" / "engine" / "test_main.py",
     ROOT / "Dockerfile": ROOT / "tests" / "stacks" / "test_stacks.py",
 }
