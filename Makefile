@@ -41,11 +41,11 @@ test-lab: site ## ライブラボの部品と型を調べる
 
 test-browser: site ## Chromium を入れ、ブラウザーのテストを実行する
 	@sh tools/install-extras.sh
-	@$(BIN)/python -m pytest -m browser --ignore tests/browser/test_lab_ui.py
+	@$(BIN)/python -m pytest -n 2 -m browser --ignore tests/browser/test_lab_ui.py
 
 test-lab-ui: site ## ライブラボの画面を Chromium で試す
 	@sh tools/install-extras.sh
-	@$(BIN)/python -m pytest -m browser tests/browser/test_lab_ui.py
+	@$(BIN)/python -m pytest -n 2 -m browser tests/browser/test_lab_ui.py
 
 test-stacks: setup ## 3 つの環境を、本物の Docker エンジンで起動して試す（なければ Debian では入れる）
 	@tools/docker/with-engine.sh $(BIN)/python -m pytest -m docker tests/stacks

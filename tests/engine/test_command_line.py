@@ -56,5 +56,5 @@ def test_list_names_every_topic() -> None:
 @pytest.mark.parametrize("app", ["raw_asgi.py", "silent_lifespan.py"])
 def test_app_without_lifespan_is_accepted_by_the_engine(app: str) -> None:
     """A raw ASGI callable starts; that it does not count is the experiment's verdict."""
-    done = workerlab("run", TOPIC, "--app", str(APPS / app)).run()
+    done = workerlab("run", TOPIC, "--workers", "2", "--app", str(APPS / app)).run()
     assert done.returncode == 1, done.stderr

@@ -19,6 +19,8 @@ from workerlab.catalog import ROOT
 from workerlab.servers import SERVERS
 
 TOPIC = "in_memory_counter"
+TWO = ("--workers", "2")
+"""Two are enough where the number says nothing: each costs half a second of processor time."""
 every_server = pytest.mark.parametrize("server", SERVERS)
 
 
@@ -71,7 +73,7 @@ def test_mistake_in_the_command(arguments: list[str], words: list[str]) -> None:
 )
 def test_app_that_cannot_start(server: str, app: str, words: list[str]) -> None:
     """The engine notices, though uvicorn's supervisor exits with 0 or restarts for ever."""
-    check(workerlab("run", TOPIC, "--server", server, "--app", str(APPS / app)), *words)
+    check(workerlab("run", TOPIC, *TWO, "--server", server, "--app", str(APPS / app)), *words)
 
 
 @every_server
@@ -80,7 +82,7 @@ def test_app_that_never_becomes_ready(server: str, app: str) -> None:
     """A limit ends the wait, or the server's own end does."""
     command = workerlab(
         *("run", TOPIC, "--server", server, "--app", str(APPS / app)),
-        *("--workers", "2", "--startup-timeout", "4"),
+        *(*TWO, "--startup-timeout", "4"),
     )
     done = command.run()
     assert_one_line_error(done)
@@ -90,7 +92,7 @@ def test_app_that_never_becomes_ready(server: str, app: str) -> None:
 
 def test_app_with_other_routes() -> None:
     """404 for everything is not a verdict."""
-    check(workerlab("run", TOPIC, "--app", str(APPS / "other_routes.py")), "404")
+    check(workerlab("run", TOPIC, *TWO, "--app", str(APPS / "other_routes.py")), "404")
 
 
 def test_one_worker_is_no_result() -> None:
@@ -108,7 +110,7 @@ def slow_run(
     """A run that is in the middle of its traffic as soon as the file exists."""
     started = tmp_path / "started"
     app = str(APPS / "slow_visits.py")
-    arguments = ("run", TOPIC, "--app", app, "--server", server)
+    arguments = ("run", TOPIC, *TWO, "--app", app, "--server", server)
     settings = {"STARTED_FILE": str(started), **(env or {})}
     return workerlab(*arguments, env=settings), started
 
@@ -129,7 +131,7 @@ def test_all_workers_killed_during_the_run(tmp_path: Path, server: str) -> None:
     with running(command) as process:
         wait_until(started.exists, "the first visit")
         pids = workers_of(command, server)
-        assert len(pids) == 4
+        assert len(pids) == 2
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         out, err = process.communicate(timeout=60)
@@ -173,7 +175,7 @@ def test_interrupted_in_the_middle(tmp_path: Path, sent: signal.Signals) -> None
 def test_interrupted_while_starting(look_for: str) -> None:
     """Ctrl-C before the first request leaves nothing either."""
     app = str(APPS / "never_ready.py")
-    command = workerlab("run", TOPIC, "--app", app)
+    command = workerlab("run", TOPIC, *TWO, "--app", app)
     with running(command) as process:
         wait_until(lambda: command.processes(look_for), "the server's process")
         os.killpg(process.pid, signal.SIGINT)
@@ -240,7 +242,7 @@ def test_redis_url_is_used_and_left_empty() -> None:
     """The user's own server serves the run, and is as empty afterwards as before."""
     with ValkeyServer() as server:
         url = f"{server.connection_url}/3"
-        done = workerlab("run", TOPIC, "--variant", "good", env={"REDIS_URL": url}).run()
+        done = workerlab("run", TOPIC, *TWO, "--variant", "good", env={"REDIS_URL": url}).run()
         assert done.returncode == 0, done.stderr
         drill = workerlab("run", TOPIC, "--drill", "valkey_restart", env={"REDIS_URL": url})
         assert_one_line_error(drill.run(), "止めません")
@@ -274,7 +276,7 @@ def test_password_is_not_shown() -> None:
 def test_tmpdir_with_odd_characters_is_no_verdict() -> None:
     """Whatever the temporary folder is called, good holds."""
     with tempfile.TemporaryDirectory(prefix="b%20#?", dir="/tmp") as folder:
-        done = workerlab("run", TOPIC, "--variant", "good", env={"TMPDIR": folder}).run()
+        done = workerlab("run", TOPIC, *TWO, "--variant", "good", env={"TMPDIR": folder}).run()
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -282,7 +284,7 @@ def test_tmpdir_with_odd_characters_is_no_verdict() -> None:
 def test_odd_answer_is_judged_not_crashed_on(answer: str) -> None:
     """A number that is none, a text that is none: the invariant is violated, status 1."""
     app = str(APPS / "odd_answers.py")
-    done = workerlab("run", TOPIC, "--app", app, env={"ANSWER": answer}).run()
+    done = workerlab("run", TOPIC, *TWO, "--app", app, env={"ANSWER": answer}).run()
     assert (done.returncode, done.stderr) == (1, ""), done.stderr
 
 
@@ -309,14 +311,14 @@ def test_unexpected_error_is_never_a_verdict(tmp_path: Path) -> None:
 def test_locale_does_not_change_the_verdict(settings: dict[str, str]) -> None:
     """Japanese is printed whatever the locale says."""
     env = {"PYTHONCOERCECLOCALE": "0", **settings}
-    done = workerlab("run", TOPIC, "--variant", "good", env=env).run()
+    done = workerlab("run", TOPIC, *TWO, "--variant", "good", env=env).run()
     assert (done.returncode, done.stderr) == (0, "")
     assert "○ 成り立つ" in done.stdout
 
 
 def test_closed_pipe_is_not_a_verdict() -> None:
     """``| head`` that goes away ends with 2 and one line."""
-    command = workerlab("run", TOPIC, "--variant", "good", "--json")
+    command = workerlab("run", TOPIC, *TWO, "--variant", "good", "--json")
     with running(command) as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -334,10 +336,10 @@ def test_servers_settings_in_the_shell_do_not_reach_the_experiment() -> None:
         "WEB_CONCURRENCY": "9",
     }
     for server in ("uvicorn", "gunicorn-asgi"):
-        command = workerlab("run", TOPIC, "--server", server, "--variant", "good", env=env)
-        done = command.run()
+        arguments = ("run", TOPIC, *TWO, "--server", server, "--variant", "good")
+        done = workerlab(*arguments, env=env).run()
         assert done.returncode == 0, done.stderr
-        assert "4 個のワーカーが応答しました" in done.stdout
+        assert "2 個のワーカーが応答しました" in done.stdout
 
 
 def test_container_without_a_reaping_init_does_not_hang() -> None:
