@@ -64,11 +64,11 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS)  # 読み込むより前�
 import prometheus_client as prometheus  # noqa: E402
 from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 
-REQUESTS = prometheus.Counter("http_requests_total", "答えた要求の数", ["status"])
+REQUESTS = prometheus.Counter("http_requests_total", "答えたリクエストの数", ["status"])
 for _status in ("1xx", "2xx", "3xx", "4xx", "5xx"):
     REQUESTS.labels(_status)
 IN_PROGRESS = prometheus.Gauge(
-    "http_requests_in_progress", "処理している要求の数", multiprocess_mode="livesum"
+    "http_requests_in_progress", "処理しているリクエストの数", multiprocess_mode="livesum"
 )
 # 実験の good.py が、あとで読み込む prometheus_client の場所
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(RUNTIME)
@@ -276,7 +276,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             await part.start(stack)
         card = join()
         yield
-        card.unlink(missing_ok=True)  # もう新しい要求を受けない
+        card.unlink(missing_ok=True)  # もう新しいリクエストを受けない
 
 
 # -- アプリ -----------------------------------------------------------------------------------
@@ -292,13 +292,13 @@ for _part in PARTS:
 
 
 class Observer:
-    """答えたワーカーの番号をヘッダーに書き、要求を数えます。"""
+    """答えたワーカーの番号をヘッダーに書き、リクエストを数えます。"""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """要求を渡し、答えの最初に印を付けます。"""
+        """リクエストを渡し、答えの最初に印を付けます。"""
 
         async def observe(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept"):

@@ -110,6 +110,12 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
     def translate_path(self, path: str) -> str:
         return super().translate_path(path.replace(PREFIX, "/", 1))
 
+    def send_head(self) -> Any:
+        if self.path.startswith(PREFIX):
+            return super().send_head()
+        self.send_error(404)  # the host's root is somebody else's
+        return None
+
     def log_message(self, *args: object) -> None:
         pass
 

@@ -74,7 +74,7 @@ async def switch(cluster: Cluster, mode: str) -> None:
 
 
 async def read_calls(cluster: Cluster) -> None:
-    """調子を変えてから為替サービスに届いた要求を数える。どのワーカーの答えも、記録に残るように。"""
+    """調子を変えてから為替サービスに届いたリクエストを数える。どのワーカーの答えも、記録に残るように。"""
     counted = await burst(
         cluster, LOOKS, "GET", "/rates", step="calls", value="calls", timeout=60
     )
@@ -129,7 +129,7 @@ EXPERIMENT = Experiment(
         ),
         Invariant(
             name="calls",
-            label="黙る相手に届いた要求",
+            label="黙る相手に届いたリクエスト",
             observe=lambda trace: last(trace, "calls"),
             expected=PEOPLE * WAVES / 2,
             relation="<=",

@@ -1,4 +1,4 @@
-"""為替のサービスの調子を変えるスイッチと、届いた要求の数です。どちらもファイルに置きます。
+"""為替のサービスの調子を変えるスイッチと、届いたリクエストの数です。どちらもファイルに置きます。
 
 実験は window のルートから、調子を変え、数を読みます。
 """
@@ -16,7 +16,7 @@ Mode = Literal["fine", "error", "hang"]
 
 
 def note_call() -> str:
-    """要求を 1 件と数え、いまの調子を返します。"""
+    """リクエストを 1 件と数え、いまの調子を返します。"""
     with CALLS.open("a") as calls:
         calls.write(".")
     return MODE.read_text() if MODE.exists() else "fine"

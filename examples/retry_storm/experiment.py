@@ -60,7 +60,7 @@ async def bank(cluster: Cluster, mode: str) -> None:
 
 
 async def read(cluster: Cluster, what: str) -> None:
-    """銀行の帳簿を数える。要求の数は、調子を変えたときから数える。"""
+    """銀行の帳簿を数える。リクエストの数は、調子を変えたときから数える。"""
     counted = await cluster.request(
         "GET", "/bank", step=what, value="calls" if what == "calls" else None
     )
@@ -107,7 +107,7 @@ EXPERIMENT = Experiment(
         ),
         Invariant(
             name="calls",
-            label="銀行が止まる間に届いた要求",
+            label="銀行が止まる間に届いたリクエスト",
             observe=lambda trace: last(trace, "calls"),
             expected=OUTAGE * 1.2,
             relation="<=",
@@ -168,7 +168,7 @@ DRILLS = (
             ),
             Invariant(
                 name="calls",
-                label="銀行に届いた要求",
+                label="銀行に届いたリクエスト",
                 observe=lambda trace: last(trace, "calls"),
                 expected=2 * OUTAGE,
                 why="1 件に 2 回です。予算があればアプリが、なければ利用者がやり直します。",

@@ -1,4 +1,4 @@
-"""銀行の帳簿です。決済と、届いた要求を 1 件ずつ書きます。
+"""銀行の帳簿です。決済と、届いたリクエストを 1 件ずつ書きます。
 
 実験は window のルートから、銀行の調子を変え、帳簿を数えます。
 """
@@ -33,7 +33,7 @@ def prepare() -> None:
 
 
 def note_call(order_id: str) -> tuple[int, Mode]:
-    """この注文の何回目の要求かと、いまの調子を返します。"""
+    """この注文の何回目のリクエストかと、いまの調子を返します。"""
     with closing(connect()) as db, db:
         db.execute("INSERT INTO calls VALUES (?)", [order_id])
         (calls,) = db.execute(

@@ -48,6 +48,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         if self.failing:
             self.send_error(503)
             return None
+        if not self.path.startswith(PREFIX):
+            self.send_error(404)  # the host's root is somebody else's
+            return None
         return super().send_head()
 
     def log_message(self, *args: object) -> None:

@@ -61,6 +61,13 @@ def test_index_is_written_to_the_end() -> None:
     assert [path.name for path in files if not path.stat().st_size] == []
 
 
+def test_mkdocs_serve_has_the_same_index() -> None:
+    """`make site` leaves the index among the sources, where ``mkdocs serve`` takes it from."""
+    places = (ROOT / "docs", ROOT / "site")
+    entries = [p / "assets/search/index/pagefind-entry.json" for p in places]
+    assert entries[0].read_bytes() == entries[1].read_bytes()
+
+
 def test_queries_find_their_page(page: Page) -> None:
     """Never "nothing found", and the page that explains it comes first, second or third."""
     wrong = {}

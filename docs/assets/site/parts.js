@@ -8,6 +8,7 @@
 const PARTS = {
   ".wl-checklist": () => import("./checklist.js"),
   ".wl-specifiers": () => import("./specifier-box.js"),
+  "article:has(.wl-term)": () => import("./terms.js"),
   "article.md-content__inner": () => import("./reading.js"),
 };
 

@@ -53,7 +53,7 @@ function showMarks(article) {
   const { line, button, note } = addLine(article, "印をすべて外す");
   note.role = "status";
   const items = [...article.querySelectorAll("li")].flatMap((item) => {
-    const link = item.querySelector("a:not(.headerlink)");
+    const link = item.querySelector("a:not(.headerlink, .wl-term)");
     return link instanceof HTMLAnchorElement ? [{ item, page: place(link) }] : [];
   });
   function show() {
