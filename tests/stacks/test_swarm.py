@@ -65,6 +65,13 @@ def test_three_containers_answer(folder: Path) -> None:
     assert len(workers) == 2
 
 
+def test_swarm_of_somebody_else_is_left_alone(folder: Path) -> None:
+    """An engine that is in a swarm is not used, and one line says why."""
+    reason = swarm.why_not()
+    assert "すでに Swarm に入っています" in reason
+    assert "\n" not in reason
+
+
 def test_port_is_open_to_this_machine_only(folder: Path) -> None:
     """A stack file can't name the address; the bridge that the page makes first does."""
     options = swarm.must("docker network inspect docker_gwbridge --format '{{json .Options}}'")
@@ -106,6 +113,12 @@ def put(path: str, body: dict[str, int] | None) -> None:
     swarm.get(path, method=method, body=body)
 
 
+def memcached() -> str:
+    """Its container, while it runs."""
+    name = f"{swarm.STACK}_memcached"
+    return swarm.must(f"docker ps --quiet --filter label=com.docker.swarm.service.name={name}")
+
+
 def test_health_asks_for_the_services_only_at_the_start(folder: Path) -> None:
     """Without Memcached no running container is thrown away, and a new one isn't ready."""
     health = json.loads(
@@ -118,13 +131,14 @@ def test_health_asks_for_the_services_only_at_the_start(folder: Path) -> None:
     script = folder / "health.py"
     script.write_text(health[-1], encoding="utf-8")
     check = f"docker exec --interactive {container} python - <health.py"
-    swarm.must(f"docker service scale --detach=false {swarm.STACK}_memcached=0")
+    swarm.must(f"docker service scale --detach {swarm.STACK}_memcached=0")
     try:
+        wait_until(lambda: not memcached(), "Memcached to be gone", 120)
         assert swarm.shell(check, folder).returncode == 0
         swarm.must(f"docker exec {container} rm /run/app/ready")
         assert swarm.shell(check, folder).returncode == 1
     finally:
-        swarm.must(f"docker service scale --detach=false {swarm.STACK}_memcached=1")
+        swarm.must(f"docker service scale --detach {swarm.STACK}_memcached=1")
     wait_until(lambda: swarm.shell(check, folder).returncode == 0, "ready again", 120)
     assert container in swarm.running()
 
