@@ -111,10 +111,10 @@ ONE_WORKER = promise(
 )
 BEGUN = promise(
     "failed_of_begun",
-    "命令より前に送った要求の失敗",
+    "命令より前に送ったリクエストの失敗",
     failures_of_begun,
     0,
-    "gunicorn は、処理中の要求を 30 秒まで待つからです。",
+    "gunicorn は、処理中のリクエストを 30 秒まで待つからです。",
 )
 SLOW_KEPT = promise(
     "answered_slow",
