@@ -83,7 +83,7 @@ def visit(browser: Browser, site: str) -> Iterator[Any]:
         contexts.append(context)
         page = context.new_page()
         if change:
-            page.route("**/cells/built/*.json", change)
+            page.route(re.compile(r"/cells/built/.*json$|/notebooks/\w+/$"), change)
         visits.append(Notebook(page, f"{site}notebooks/{name}/"))
         return visits[-1]
 
@@ -101,9 +101,19 @@ def rows(text: str) -> list[list[int]]:
     return [list(map(int, row)) for row in found if all(word.isdigit() for word in row)]
 
 
-def test_counter_is_played_for_one_to_six_workers(visit: Any) -> None:
+def up_to_four(route: Route) -> None:
+    """Spare the machine: one to four workers instead of one to six."""
+    if route.request.url.endswith(".json"):
+        return route.continue_()
+    page = route.fetch()
+    more = "".join(f'<span class="p">,</span> <span class="mi">{n}</span>' for n in (5, 6))
+    assert page.text().count(more) == 1
+    return route.fulfill(response=page, body=page.text().replace(more, ""))
+
+
+def test_counter_is_played_for_each_number_of_workers(visit: Any) -> None:
     """Nothing is loaded before the press; then what a cell needs runs first, and all holds."""
-    notebook = visit("separate_memories")
+    notebook = visit("separate_memories", up_to_four)
     page = notebook.page
     page.wait_for_load_state("networkidle")
     loaded = [url for url in notebook.asked if "/lab/" in url or "/cells/" in url]
@@ -115,7 +125,7 @@ def test_counter_is_played_for_one_to_six_workers(visit: Any) -> None:
     expect(recorded.locator(".wl-plot")).to_be_visible()
     table = notebook.run(3)
     measured = rows(table)
-    assert [row[0] for row in measured] == [1, 2, 3, 4, 5, 6]
+    assert [row[0] for row in measured] == [1, 2, 3, 4]
     assert measured[0][1] == 1000
     assert all(row[1] < 1000 for row in measured[1:])
     expect(notebook.cell(2)).to_contain_text("動かし終えました")  # cell 3 needs it
@@ -152,10 +162,12 @@ def test_stampede_is_played_and_a_worker_is_killed(visit: Any) -> None:
 
 def spoil(route: Route) -> None:
     """The good version is the bad one."""
+    if not route.request.url.endswith(".json"):
+        return route.continue_()
     data = json.loads(route.fetch().text())
     versions = data["topics"]["in_memory_counter"]["versions"]
     versions["good"][1] = versions["bad"][1]
-    route.fulfill(json=data)
+    return route.fulfill(json=data)
 
 
 def test_phone_keyboard_error_and_what_is_not_there(visit: Any) -> None:
