@@ -15,6 +15,7 @@ setup: ## .venv を作り、固定した依存を入れる
 lab: setup ## ライブラボの実行環境を組み立てる（npm と PyPI から。初回は 2 分ほど）
 	@sh tools/lab/build.sh
 	@$(BIN)/python tools/lab_topics.py
+	@$(BIN)/python tools/lab_cells.py
 
 site: lab ## サイトを site/ に組み立てる
 	@$(BIN)/python -m mkdocs build --strict --quiet
@@ -80,4 +81,4 @@ lock: setup ## requirements.in から requirements.txt を作り直す
 	@sh tools/lock.sh
 
 clean: ## 作ったものを消す
-	rm -rf .venv .cache site docs/assets/search/index docs/assets/lab/runtime docs/assets/lab/vendor docs/assets/lab/topics
+	rm -rf .venv .cache site docs/assets/search/index docs/assets/lab/runtime docs/assets/lab/vendor docs/assets/lab/topics docs/assets/cells/built

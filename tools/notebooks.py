@@ -16,6 +16,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parent))
+
+import lab_cells
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 PAGES = ROOT / "docs" / "notebooks"
@@ -86,16 +90,20 @@ def page(name: str) -> str:
     notebook = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))
     recorded = json.loads((RECORDED / name / "recorded.json").read_text(encoding="utf-8"))
     parts = []
+    code = {cell.ident: cell for cell in lab_cells.cells(name)}
+    measures = lab_cells.measures(name)
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             parts.append(_prose(source, cell["id"], name))
         else:
-            parts.append(f'```python title="{TITLE}"\n{source}\n```\n')
+            number = list(code).index(cell["id"]) + 1
+            parts.append(f'```python title="{TITLE} {number}"\n{source}\n```\n')
             shown = RECORDED / name / f"{cell['id']}.txt"
+            parts += _bar(code[cell["id"]], number, measures, recorded=shown.is_file())
             parts += [_output(shown)] if shown.is_file() else []
         if cell["id"] == "title":
-            parts.append(_invitation(name, recorded["recorded_on"]))
+            parts.append(_invitation(name, recorded["recorded_on"], measures))
     title, question = _title_and_question("".join(notebook["cells"][0]["source"]))
     head = f"---\ntitle: {title}（ノートブック）\ndescription: {question}\n---\n"
     return "\n".join([head, *parts])
@@ -111,12 +119,45 @@ def _prose(source: str, ident: str, name: str) -> str:
     return text.replace("](../docs/", "](../") + "\n"
 
 
+def _bar(cell: lab_cells.Cell, number: int, measures: bool, *, recorded: bool) -> list[str]:
+    """Where the page puts the cell's button, or why it has none.
+
+    Args:
+        measures: Whether a cell of the notebook can measure in the page.
+    """
+    if measures and cell.plays:
+        needs = " ".join(cell.needs)
+        data = f'data-cell="{cell.ident}" data-number="{number}" data-needs="{needs}"'
+        return [f'<div class="wl-cell" {data}></div>\n']
+    kept = "下にあるのは、記録した結果です。" if recorded else ""
+    if cell.lacking:
+        what = "、".join(cell.lacking)
+        space = " " if what[-1].isascii() else ""
+        why = f"ページの中では動きません。このセルには、{what}{space}が要ります。"
+    elif measures:
+        why = "ページの中では動きません。上のセルの結果を使うからです。"
+    else:
+        return []
+    return [f'<p class="wl-cell-note">{why}{kept}</p>\n']
+
+
 def _output(shown: Path) -> str:
     included = shown.relative_to(RECORDED.parent).as_posix()
     return f'<div class="wl-output" markdown="0">\n--8<-- "{included}"\n</div>\n'
 
 
-def _invitation(name: str, recorded_on: str) -> str:
+MEGABYTES = 14
+"""What the first press of 実行 loads, with gzip; a test compares it with what was built."""
+
+
+def _invitation(name: str, recorded_on: str, measures: bool) -> str:
+    in_page = (
+        "    「実行」のあるセルは、このページの中でも動きます。"
+        "ワーカーは、ブラウザーの中の別々の Python です。\n"
+        f"    初めて押したときに、約 {MEGABYTES} MB を読み込みます。\n"
+        if measures
+        else ""
+    )
     return (
         '!!! note "このページはノートブックです"\n\n'
         "    手元で動かすには、リポジトリのフォルダーで `make notebook` を実行し、"
@@ -124,7 +165,7 @@ def _invitation(name: str, recorded_on: str) -> str:
         f"    [{name}.ipynb をダウンロード]({name}.ipynb){{ download }}して、"
         "読むこともできます。\n"
         f"    下に見える結果は、{recorded_on} に上から下まで実行した記録です。\n"
-        "    件数や時間は、動かすたびに変わります。\n"
+        "    件数や時間は、動かすたびに変わります。\n" + in_page
     )
 
 

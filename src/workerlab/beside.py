@@ -13,6 +13,7 @@ from pathlib import Path
 
 from workerlab.errors import ServiceError
 from workerlab.experiment import Beside
+from workerlab.guardian import guard, release
 from workerlab.processes import kill_group, log_hint, python_module
 from workerlab.service import WATCH, Service
 
@@ -68,6 +69,7 @@ class BesideProcess(Service):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        guard(self._process.pid)
         deadline = time.monotonic() + START_TIMEOUT
         while self._ready not in self._log.read_bytes():
             if not self.is_up() or time.monotonic() > deadline:
@@ -84,6 +86,7 @@ class BesideProcess(Service):
         if process is not None:
             kill_group(process.pid)
             process.wait()
+            release(process.pid)
 
 
 @contextlib.asynccontextmanager

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from workerlab.errors import ServiceError
+from workerlab.guardian import guard, release
 from workerlab.service import Service
 
 URL_VARIABLE = "MEMCACHED_URL"
@@ -47,6 +48,7 @@ class PrivateMemcached(Service):
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        guard(self._process.pid)
         deadline = time.monotonic() + START_TIMEOUT
         while not self._ports.is_file():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -67,6 +69,7 @@ class PrivateMemcached(Service):
         if process is not None:
             process.kill()
             process.wait(10)
+            release(process.pid)
 
     def is_up(self) -> bool:
         """See `Service.is_up`."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from workerlab.errors import ServiceError
+from workerlab.guardian import guard, release
 from workerlab.service import Service, free_port
 
 START_TIMEOUT = 30.0
@@ -104,6 +105,7 @@ class PrivateNginx(Service):
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        guard(self._process.pid)
         deadline = time.monotonic() + START_TIMEOUT
         while self._process.poll() is None and time.monotonic() < deadline:
             if _listens(self._process.pid, port):
@@ -118,6 +120,7 @@ class PrivateNginx(Service):
         if process is not None:
             process.kill()
             process.wait(10)
+            release(process.pid)
 
     def is_up(self) -> bool:
         """See `Service.is_up`."""

@@ -15,7 +15,6 @@ import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import count
 
 import matplotlib
@@ -24,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from workerlab.experiment import number
+from workerlab.results import figure
 
 INK, MAIN, FAIL = "#010101", "#020202", "#030303"
 """Stand-ins, which `_inline` replaces by what the page decides."""
@@ -76,15 +76,6 @@ class Span:
     end: float
     label: str = ""
     failed: bool = False
-
-
-def figure(svg: str, caption: str) -> str:
-    """An SVG with its caption, in the colours of the page or of JupyterLab."""
-    return (
-        '<figure class="wl-recording" style="margin:0;max-width:41rem;'
-        '--wl-value:var(--jp-brand-color1,#3f51b5);--wl-fail:var(--jp-error-color1,#b3261e)">'
-        f"{svg.strip()}<figcaption>{escape(caption)}</figcaption></figure>"
-    )
 
 
 def bars(
@@ -150,7 +141,14 @@ def lines(
         axes.set_ylim(bottom=0)
         axes.set_xticks(list(at), [number(value) for value in at])
         axes.set_xlabel(along)
-        axes.set_ylabel(unit)
+        axes.annotate(  # above the numbers that it counts, and upright
+            unit,
+            (0, 1),
+            (-4, 8),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha="right",
+        )
         _legend(axes)
         told = "。".join(
             f"{name}は、{along} {number(at[0])} から {number(at[-1])} の順に "

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from workerlab.errors import ServiceError
+from workerlab.guardian import guard, release
 from workerlab.service import Service
 
 URL_VARIABLE = "DATABASE_URL"
@@ -76,6 +77,7 @@ class PrivatePostgres(Service):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        guard(self._process.pid, signal.SIGQUIT)  # which also ends the connections
         deadline = time.monotonic() + START_TIMEOUT
         while self._ask("pg_isready", "--host", str(self._home)).returncode:
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -98,6 +100,7 @@ class PrivatePostgres(Service):
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGQUIT)
             process.wait(10)
+        release(process.pid)
 
     def is_up(self) -> bool:
         """See `Service.is_up`."""

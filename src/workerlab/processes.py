@@ -28,6 +28,7 @@ import psutil
 from workerlab import probe
 from workerlab.client import Client, WebSocket
 from workerlab.errors import StartupError, TrafficError
+from workerlab.guardian import guard, release
 from workerlab.service import Service
 from workerlab.trace import Exchange, Trace
 
@@ -150,6 +151,7 @@ class ProcessCluster(ABC):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # its own group: Ctrl-C reaches us, we stop it
             )
+        guard(self._process.pid)
 
     def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         path = os.pathsep.join(
@@ -213,6 +215,7 @@ class ProcessCluster(ABC):
         finally:
             kill_group(group)
             process.wait()
+            release(process.pid)
 
     def end(self) -> None:
         """Stop the server now, without an event loop; leaving the block later does no harm."""
@@ -329,6 +332,7 @@ class ProcessCluster(ABC):
                 stdout=log,
                 stderr=log,
             )
+        guard(check.pid)
         try:
             async with asyncio.timeout(self._startup_timeout):
                 return await check.wait()
@@ -341,6 +345,7 @@ class ProcessCluster(ABC):
             if check.returncode is None:
                 check.kill()
                 await check.wait()
+            release(check.pid)
 
     async def _wait_until_decided(self) -> int | None:
         """Return 0 once all workers are ready, the status of a server that ended, or None."""
@@ -369,12 +374,14 @@ class ProcessCluster(ABC):
                 stdout=log,
                 stderr=log,
             )
+        guard(process.pid)
         try:
             return await process.wait()
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+            release(process.pid)
 
     async def stop(self, *, grace: float) -> int:
         """See `workerlab.cluster.Cluster.stop`."""
@@ -390,6 +397,7 @@ class ProcessCluster(ABC):
         killed = [pid for pid in (self.supervisor, *workers) if _is_running(pid)]
         await asyncio.to_thread(kill_group, self.supervisor)
         status = await asyncio.to_thread(self._supervisor.wait)
+        release(self.supervisor)
         for worker in killed:
             self.trace.note("worker_killed", worker=worker, detail="SIGKILL")
         states = [report["state"] for report in self._read_reports().values()]

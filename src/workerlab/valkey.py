@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workerlab.errors import ServiceError
+from workerlab.guardian import guard, release
 from workerlab.service import Service, free_port
 
 REDIS_VARIABLE = "REDIS_URL"
@@ -36,6 +37,7 @@ class PrivateValkey(Service):
         self._home = home
         self._server: Any = None
         self._port: int | None = None
+        self._pids: list[int] = []
         self.env: dict[str, str] = {}
 
     def is_up(self) -> bool:
@@ -53,9 +55,12 @@ class PrivateValkey(Service):
         for attempts_left in reversed(range(START_ATTEMPTS)):
             port = self._port or free_port()
             server = ValkeyServer(port=port, data_dir=self._home, persist=True)
+            started = _guarded(server)
             try:
                 server.start()
             except (ValkeyServerError, OSError) as error:
+                for pid in started:
+                    release(pid)
                 if attempts_left:
                     continue
                 first = str(error).splitlines()[0]
@@ -63,7 +68,7 @@ class PrivateValkey(Service):
                     f"Valkey を起動できませんでした（{first}）。別の Redis か Valkey を"
                     "使うなら、環境変数 REDIS_URL に指定してください。"
                 ) from None
-            self._server, self._port = server, port
+            self._server, self._port, self._pids = server, port, started
             self.env[REDIS_VARIABLE] = f"redis://127.0.0.1:{port}/0"
             return
 
@@ -72,6 +77,22 @@ class PrivateValkey(Service):
         if self._server is not None:
             server, self._server = self._server, None
             server.stop()
+            for pid in self._pids:
+                release(pid)
+
+
+def _guarded(server: Any) -> list[int]:
+    """Guard the process of *server* as soon as it exists; it is in the list then."""
+    pids: list[int] = []
+    wait_until_ready = server.wait_until_ready
+
+    def guard_and_wait(timeout: float) -> None:
+        pids.append(server._process.pid)
+        guard(pids[-1])
+        wait_until_ready(timeout)
+
+    server.wait_until_ready = guard_and_wait
+    return pids
 
 
 class ExternalRedis(Service):

@@ -48,6 +48,42 @@ def test_recording_shows_results_and_no_machine(name: str) -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_cells_offer_what_a_browser_has() -> None:
+    """Buttons where a page can measure; a reason where a cell asks for more; nothing hidden."""
+    pages = {name: (tool.PAGES / f"{name}.md").read_text("utf-8") for name in tool.names()}
+    playing = {name for name, page in pages.items() if 'class="wl-cell"' in page}
+    assert playing == {"cache_and_stampede", "faults", "separate_memories"}
+    for name, page in pages.items():
+        assert ("このページの中でも動きます" in page) == (name in playing)
+        if name not in {"cache_and_stampede", "separate_memories"}:
+            assert 'class="wl-cell-note">ページの中では動きません。このセルには、' in page
+    cells = {cell.ident: cell for cell in tool.lab_cells.cells("faults")}
+    assert cells["measure-redis"].needs == ("start",)
+    assert cells["measure-kill"].lacking == ("共有のファイル",)
+    assert not cells["check-kill"].plays  # it uses what the cell above would have measured
+
+
+def test_cost_of_the_first_press_is_told() -> None:
+    """The number of megabytes on the pages is that of the runtime, once it was built."""
+    runtime = tool.lab_cells.lab_topics.runtime_bytes()
+    if runtime is None:
+        pytest.skip("実行環境がありません（make lab が組み立てます）")
+    assert abs(runtime / 1e6 - tool.MEGABYTES) < 1
+
+
+def test_page_gets_what_its_cells_name() -> None:
+    """The fakes that the cells play are there, others are not; the modules compile."""
+    built = tool.lab_cells.built("cache_and_stampede")
+    assert set(built["topics"]) == {"cache_stampede"}
+    assert set(built["topics"]["cache_stampede"]["versions"]) == {"bad", "good", "asyncio_lock"}
+    assert built["topics"]["cache_stampede"]["plans"]["holder_killed"]["requests"] > 0
+    assert {"lab_cells.py", "stage/notebook.py", "stage/plot.py", "stage/results.py"} == set(
+        built["files"]
+    )
+    for path, source in built["files"].items():
+        compile(source, path, "exec")
+
+
 def test_failed_cell_is_no_page() -> None:
     """An error among the outputs stops the tool, instead of being shown."""
     with pytest.raises(ValueError, match="boom"):

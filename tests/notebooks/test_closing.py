@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,4 +92,16 @@ def test_kernel_that_is_shut_down_stops_everything() -> None:
         assert servers(command)
         manager.shutdown_wait_time = PATIENCE
         manager.shutdown_kernel()
+        wait_until(lambda: servers(command) == [], "everything to be gone", PATIENCE)
+
+
+def test_kernel_that_is_killed_leaves_nothing() -> None:
+    """SIGKILL: a cell that hangs, the memory is full, somebody restarts at once."""
+    with kernel() as (_, client, command):
+        assert run(client, OPEN)["status"] == "ok"
+        message = client.execute('await lab.run("who_answers", "bad", workers=2)')
+        assert message
+        before = len(servers(command))
+        wait_until(lambda: len(servers(command)) >= before + 3, "more workers", PATIENCE)
+        os.kill(command.pid, signal.SIGKILL)
         wait_until(lambda: servers(command) == [], "everything to be gone", PATIENCE)

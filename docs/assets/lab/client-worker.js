@@ -11,6 +11,8 @@ const REDIS_PORT = 6379;
 
 /** @type {any} */
 let python = null;
+/** @type {(name: string) => any} */
+let load;
 /** @type {((buffer: ArrayBuffer) => void) | null} */
 let takeSnapshot = null;
 
@@ -41,6 +43,7 @@ async function boot({ config, image, engine }) {
     fatal,
   });
   writeEngine(pyodide.FS, engine);
+  load = (name) => pyodide.pyimport(name);
   python = { client: pyodide.pyimport("lab_client"), files: pyodide.pyimport("lab_files"), redis: pyodide.pyimport("lab_redis") };
   python.redis.start();
   post({ type: "ready", capabilities });
@@ -60,6 +63,15 @@ async function handle(message) {
       return answer(python.client.prepare(JSON.stringify(message.files), message.module, message.drill));
     case "run":
       return answer(await python.client.run(JSON.stringify(message.files), message.module, message.drill));
+    case "open-notebook":
+      python.files.write(JSON.stringify(message.files));
+      python.cells = load("lab_cells");
+      python.cells.configure(message.workers);
+      return answer(null);
+    case "execute":
+      return answer(await python.cells.execute(message.ident, message.source));
+    case "answer-cell":
+      return python.cells.answer(message.number, message.value);
     case "draw":
       return answer(python.client.draw(JSON.stringify(message.options)));
     case "cancel":

@@ -17,6 +17,8 @@ export class Client {
   #last = 0;
   /** @type {(output: any[]) => void} what the experiment sends: requests, kills, exchanges, log */
   onoutput = () => {};
+  /** @type {(output: any[]) => void} the same, for the cells of a notebook */
+  oncells = () => {};
   /** @type {(error: LabError) => void} */
   onfatal = () => {};
 
@@ -55,6 +57,21 @@ export class Client {
   /** The timeline as SVG. @param {Record<string, unknown>} options arguments of workerlab.timeline @returns {Promise<string>} */
   draw(options) {
     return this.#ask({ type: "draw", options }, PATIENCE);
+  }
+
+  /** Import what executes cells. @param {Files} files @param {number} workers how many a run has */
+  async openNotebook(files, workers) {
+    await this.#ask({ type: "open-notebook", files, workers }, PATIENCE);
+  }
+
+  /** Execute one cell; ends when it ends, however long. @param {string} ident @param {string} source @returns {Promise<{ html: string } | { failure: string } | { traceback: string }>} */
+  async execute(ident, source) {
+    return JSON.parse(await this.#ask({ type: "execute", ident, source }, Infinity));
+  }
+
+  /** What a cell asked for. @param {number} number @param {any} value */
+  answerCell(number, value) {
+    this.process.post({ type: "answer-cell", number, value: JSON.stringify(value) });
   }
 
   /** Start or stop Redis; its data does not survive. @param {boolean} up */
@@ -112,6 +129,10 @@ export class Client {
   /** @param {any} message */
   #dispatch(message) {
     if (message.type === "answer") this.#settle(message.id, (question) => question.resolve(message.value));
-    else if (message.type === "output") this.onoutput(JSON.parse(message.json));
+    else if (message.type === "output") {
+      const items = JSON.parse(message.json);
+      this.onoutput(items);
+      this.oncells(items);
+    }
   }
 }

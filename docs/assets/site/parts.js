@@ -6,6 +6,7 @@
 
 /** @type {Record<string, () => Promise<{mount: (element: HTMLElement) => void}>>} */
 const PARTS = {
+  ".wl-cell": () => import("../cells/cells.js"),
   ".wl-checklist": () => import("./checklist.js"),
   ".wl-specifiers": () => import("./specifier-box.js"),
   "article:has(.wl-term)": () => import("./terms.js"),
