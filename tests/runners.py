@@ -44,6 +44,10 @@ STACK_FILES = {
         (recording.FOLDER / "stacks").glob("*.txt"),
         ROOT / "tests" / "stacks" / "test_stacks.py",
     ),
+    **dict.fromkeys(
+        (ROOT / "monitoring").glob("*.yml"),
+        ROOT / "tests" / "stacks" / "test_monitoring.py",
+    ),
     ROOT / "examples" / "main.py": ROOT / "tests" / "engine" / "test_main.py",
     ROOT / "Dockerfile": ROOT / "tests" / "stacks" / "test_stacks.py",
 }
