@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -62,14 +63,23 @@ METRICS = RUNTIME / "metrics"
 METRICS.mkdir(parents=True, exist_ok=True)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS)  # 読み込むより前に設定する
 import prometheus_client as prometheus  # noqa: E402
-from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
+from prometheus_client.multiprocess import (  # noqa: E402
+    MultiProcessCollector,
+    mark_process_dead,
+)
 
+# --8<-- [start:numbers]
 REQUESTS = prometheus.Counter("http_requests_total", "答えたリクエストの数", ["status"])
 for _status in ("1xx", "2xx", "3xx", "4xx", "5xx"):
     REQUESTS.labels(_status)
+SECONDS = prometheus.Histogram("http_request_duration_seconds", "答え終わるまでの秒数")
 IN_PROGRESS = prometheus.Gauge(
     "http_requests_in_progress", "処理しているリクエストの数", multiprocess_mode="livesum"
 )
+WORKERS = prometheus.Gauge("workers", "答えられるワーカーの数", multiprocess_mode="mostrecent")
+DEATHS = prometheus.Counter("worker_deaths_total", "片付けずに死んだワーカーの数")
+UNCOUNTED = frozenset({"/healthz", "/readyz", "/metrics"})  # 利用者のリクエストではない
+# --8<-- [end:numbers]
 # 実験の good.py が、あとで読み込む prometheus_client の場所
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(RUNTIME)
 
@@ -94,11 +104,28 @@ def workers() -> list[int]:
             os.kill(int(card.name), 0)  # 0 番は送らない。いるかどうかだけを調べる
             alive.append(int(card.name))
         except ProcessLookupError:
-            card.unlink(missing_ok=True)
+            bury(card)
     return sorted(alive)
 
 
 # --8<-- [end:roll]
+
+
+# --8<-- [start:deaths]
+def bury(card: Path) -> None:
+    """札を片付け、死んだワーカーを 1 度だけ数えます。
+
+    自分で終わるワーカーは、自分の札を片付けます。残っていた札は、突然死の跡です。
+    """
+    try:
+        card.unlink()
+    except FileNotFoundError:
+        return  # ほかのワーカーが先に見つけ、数えた
+    DEATHS.inc()
+    mark_process_dead(int(card.name), str(METRICS))  # 処理していたリクエストは、もうない
+
+
+# --8<-- [end:deaths]
 
 
 # -- 実験を載せる -----------------------------------------------------------------------------
@@ -291,27 +318,42 @@ for _part in PARTS:
     app.mount(_part.path, _part)
 
 
+def is_last(message: Message) -> bool:
+    return message["type"] == "http.response.body" and not message.get("more_body")
+
+
 class Observer:
-    """答えたワーカーの番号をヘッダーに書き、リクエストを数えます。"""
+    """答えたワーカーの番号をヘッダーに書き、リクエストの数と長さを測ります。"""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """リクエストを渡し、答えの最初に印を付けます。"""
+        counted = scope["type"] == "http" and scope["path"] not in UNCOUNTED
+        began, answered = time.perf_counter(), False
 
         async def observe(message: Message) -> None:
+            nonlocal answered
             if message["type"] in ("http.response.start", "websocket.accept"):
                 MutableHeaders(scope=message)["X-Worker-Pid"] = str(os.getpid())
-            if message["type"] == "http.response.start":
+            if counted and message["type"] == "http.response.start":
+                answered = True
                 REQUESTS.labels(f"{message['status'] // 100}xx").inc()
+            if counted and is_last(message):
+                SECONDS.observe(time.perf_counter() - began)
             await send(message)
 
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        with IN_PROGRESS.track_inprogress():
-            await self.app(scope, receive, observe)
+        try:
+            with IN_PROGRESS.track_inprogress():
+                await self.app(scope, receive, observe)
+        except Exception:
+            if counted and not answered:  # この外側で、FastAPI が 500 を答える
+                REQUESTS.labels("5xx").inc()
+            raise
 
 
 app.add_middleware(Observer)
@@ -381,6 +423,7 @@ PROBES: dict[str, Callable[[str], Awaitable[None]]] = {
 @app.get("/metrics")
 def read_metrics() -> Response:
     """全ワーカーの数を足して見せます。"""
+    WORKERS.set(len(workers()))  # 死んだワーカーも、ここで見つかる
     registry = prometheus.CollectorRegistry()
     MultiProcessCollector(registry, path=str(METRICS))
     return Response(

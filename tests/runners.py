@@ -51,6 +51,10 @@ STACK_FILES = {
         (ROOT / "kubernetes").glob("*.yaml"), ROOT / "tests" / "stacks" / "test_kubernetes.py"
     ),
     ROOT / "tools" / "drill_load.py": ROOT / "tests" / "stacks" / "test_stacks.py",
+    **dict.fromkeys(
+        (ROOT / "monitoring").glob("*.yml"),
+        ROOT / "tests" / "stacks" / "test_monitoring.py",
+    ),
     ROOT / "examples" / "main.py": ROOT / "tests" / "engine" / "test_main.py",
     ROOT / "Dockerfile": ROOT / "tests" / "stacks" / "test_stacks.py",
 }

@@ -12,13 +12,21 @@ UP = {
     },
 }
 DOWN = {
-    name: f"docker compose -f {FILES[name]} {profile}down --volumes --rmi local"
-    for name, profile in {
+    name: f"docker compose -f {FILES[name]} {profiles}down --volumes --rmi local"
+    for name, profiles in {
         "dev": "",
-        "stg": "--profile proxy ",  # without it the proxy, if it runs, is left alone
-        "prod": "--profile proxy ",
+        "stg": '--profile "*" ',  # without it what a profile has started is left alone
+        "prod": '--profile "*" ',
     }.items()
 }
 TWO_WORKERS = f"DEV_WORKERS=2 {UP['dev']}"
 PROXY = "docker compose -f docker-compose.prod.yml --profile proxy up --detach --wait"
-TYPED = {*UP.values(), *DOWN.values(), TWO_WORKERS, PROXY, *swarm.TYPED}
+MONITORING = "docker compose -f docker-compose.prod.yml --profile monitoring up --detach --wait"
+PROMTOOL = "docker compose -f docker-compose.prod.yml exec prometheus promtool"
+CHECK_CONFIG = f"{PROMTOOL} check config /etc/prometheus/prometheus.yml"
+TEST_RULES = f"{PROMTOOL} test rules /etc/prometheus/alerts_test.yml"
+TYPED = {
+    *(*UP.values(), *DOWN.values(), TWO_WORKERS, PROXY),
+    *(MONITORING, CHECK_CONFIG, TEST_RULES),
+    *swarm.TYPED,
+}

@@ -22,6 +22,7 @@ GENERAL_PAGES = {
     "stacks/dev_stg_prod.md",
     *(f"stacks/{page}.md" for page in ("more_machines", "kubernetes")),
     *("stacks/dev_stg_prod.md", "stacks/drills.md"),
+    "stacks/monitoring.md",
 }
 """Pages that are about no single topic."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)

@@ -204,6 +204,73 @@ def spans(
         return _picture(drawing, title, f"{told}。{also}")
 
 
+def history(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    title: str,
+    unit: str,
+    description: str,
+    minutes: float,
+    marks: Mapping[str, float] | None = None,
+    limit: tuple[str, float] | None = None,
+    alarms: Sequence[tuple[float, float]] = (),
+) -> Picture:
+    """Values that somebody has read again and again, over *minutes*.
+
+    Args:
+        series: By name, moments (minutes) and values; a pause of more than one is a gap.
+        unit: What the numbers count (Japanese).
+        description: What is to be seen, in words: there are too many numbers to say all.
+        marks: Moments by their short name; a dotted line each.
+        limit: Name and value of a dashed line across.
+        alarms: From when to when the alarm of this chart rang.
+    """
+    with matplotlib.rc_context(SETTINGS):
+        entries = len(series) + bool(limit) + bool(alarms)
+        drawing, axes = _paper(2.6 + 0.2 * entries, left=0.15, top=0.34 + 0.22 * entries)
+        for (name, points), (colour, dash, _) in zip(series.items(), LINES, strict=False):
+            moments, values = _with_gaps(points)
+            axes.plot(moments, values, color=colour, linestyle=dash, linewidth=1.8, label=name)
+        if limit:
+            axes.axhline(
+                limit[1], color=INK, linestyle=(0, (2, 3)), linewidth=1, label=limit[0]
+            )
+        for place, (start, end) in enumerate(alarms):
+            axes.axvspan(
+                start, end, facecolor="none", edgecolor=FAIL, hatch="///", linewidth=0.8,
+                label="" if place else "警報が鳴っている間",
+            )  # fmt: skip
+        for at in (marks or {}).values():
+            axes.axvline(at, color=INK, linestyle=(0, (1, 2)), linewidth=1)
+        axes.set_ylim(bottom=0)
+        axes.margins(y=0.15)
+        axes.set_xlim(0, minutes)
+        whole = axes.get_ylim()[1] > 3
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=whole))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.set_xlabel("分")
+        for name, at in (marks or {}).items():
+            axes.annotate(
+                name, (at, 1), (0, 3), xycoords=("data", "axes fraction"),
+                textcoords="offset points", ha="center", fontsize=10,
+            )  # fmt: skip
+        _legend(axes, lift=0.34 / (drawing.get_figheight() - 0.86 - 0.22 * entries) * 0.6)
+        return _picture(drawing, title, f"{unit}。{description}")
+
+
+def _with_gaps(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Moments and values; where there are none for more than a minute, the line breaks."""
+    moments: list[float] = []
+    values: list[float] = []
+    for moment, value in points:
+        if moments and moment - moments[-1] > 1:
+            moments.append(moment)
+            values.append(float("nan"))
+        moments.append(moment)
+        values.append(value)
+    return moments, values
+
+
 def _room(labels: Iterable[str]) -> float:
     """The part of the width that the longest label at the left takes."""
     wide = {"W", "F"}
@@ -229,10 +296,10 @@ def _finish_bars(axes: Axes, most: float, unit: str) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, lift: float = 0.0) -> None:
     axes.legend(
         loc="lower left",
-        bbox_to_anchor=(0, 1),
+        bbox_to_anchor=(0, 1 + lift),
         frameon=False,
         borderaxespad=0,
         labelspacing=0.3,

@@ -142,6 +142,8 @@ MEASURED = {
     "choose_a_server": "conformance",
     "stacks": "stacks",
     "drills": "drills",
+    "swarm": "swarm",
+    "monitoring": "monitoring",
 }
 """Folders of general pages, and the tool that writes each."""
 

@@ -5,12 +5,14 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -193,22 +195,77 @@ def test_health_is_not_readiness(tmp_path: Path) -> None:
         assert (status, json.loads(answer)) == (503, {"REDIS_URL": "ConnectionError"})
 
 
+def metrics(url: str) -> dict[str, float]:
+    """Every series of /metrics by its name, labels included."""
+    lines = get(url + "/metrics")[1].splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
 def test_metrics_are_the_sum_of_all_workers(tmp_path: Path) -> None:
     """Whichever of two workers is asked: the counter never falls and misses nothing."""
     with serving(tmp_path, workers=2, TOPICS=LIGHT) as url:
-
-        def answered() -> float:
-            text = get(url + "/metrics")[1]
-            found = re.search(
-                r'^http_requests_total\{status="2xx"\} (\S+)$', text, re.MULTILINE
-            )
-            assert found
-            return float(found[1])
-
-        before = answered()
+        before = metrics(url)
         for _ in range(20):
-            get(url + "/healthz")
-        assert answered() == before + 21  # the 20, and the reading before them
+            get(url + "/whoami")
+        after = metrics(url)
+        for series in (
+            'http_requests_total{status="2xx"}',
+            "http_request_duration_seconds_count",
+        ):
+            assert after[series] == before[series] + 20
+        assert after["workers"] == 2
+        assert after['http_requests_total{status="5xx"}'] == 0
+
+
+def test_probes_are_not_counted(tmp_path: Path) -> None:
+    """They would dilute the errors of the users, or be errors that no user saw."""
+    with serving(tmp_path, TOPICS=LIGHT, REDIS_URL="redis://127.0.0.1:1/0") as url:
+        before = metrics(url)
+        assert get(url + "/readyz")[0] == 503
+        assert get(url + "/healthz")[0] == 200
+        after = metrics(url)
+        changed = {name for name in before if before[name] != after[name]}
+        assert not {name for name in changed if name.startswith("http_request")}
+
+
+def test_errors_are_counted(tmp_path: Path) -> None:
+    """A route that raises answers 500, and one more 5xx is counted."""
+    with serving(tmp_path, TOPICS=LIGHT, REDIS_URL="redis://127.0.0.1:1/0") as url:
+        assert get(url + "/topics/in_memory_counter/good/visits")[0] == 500
+        assert metrics(url)['http_requests_total{status="5xx"}'] == 1
+
+
+def test_death_of_a_worker_is_counted_once(tmp_path: Path) -> None:
+    """The number outlives it; what it had in work is in work no more."""
+    slow = "/topics/metrics_flicker/bad/orders?seconds=300"
+    with (
+        serving(tmp_path, workers=2, TOPICS="metrics_flicker/bad") as url,
+        ThreadPoolExecutor() as pool,
+    ):
+        orders = [pool.submit(get, url + slow, data=b"") for _ in range(4)]
+        wait_until(lambda: metrics(url)["http_requests_in_progress"] == 5, "4 in work")
+        killed = worker_pids(url)
+        for worker in killed:
+            os.kill(worker, signal.SIGKILL)
+        assert all(isinstance(order.exception(60), OSError) for order in orders)
+
+        def replaced() -> bool:
+            found = worker_pids(url)
+            return len(found) == 2 and not set(found) & set(killed)
+
+        wait_until(replaced, "two new workers", START_TIMEOUT)
+        seen = metrics(url)
+        assert (seen["worker_deaths_total"], seen["workers"]) == (2, 2)
+        assert seen["http_requests_in_progress"] == 1  # the reading itself
+
+
+def worker_pids(url: str) -> list[int]:
+    """Empty while nobody answers."""
+    try:
+        return list(json.loads(get(url + "/whoami")[1])["workers"])
+    except OSError:
+        return []
 
 
 def test_secrets_come_from_files(tmp_path: Path) -> None:

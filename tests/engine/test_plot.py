@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from workerlab.plot import Picture, Span, bars, lines, spans
+from workerlab.plot import Picture, Span, bars, history, lines, spans
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -15,10 +15,20 @@ def pictures() -> list[Picture]:
         bars({"ワーカー 1": 120, "ワーカー 2": 80}, title="題", unit="件", expected=100),
         lines([1, 2], {"測った数": [9, 4], "予想": [9, 9]}, title="題", along="数", unit="人"),
         spans([Span(row="1 人目", start=0, end=2, failed=True)], title="題", marks={"期限": 1}),
+        history(
+            {"読んだ数": [(0, 1), (0.25, 3), (2, 2)]},
+            title="題",
+            unit="個",
+            description="最大は 3 で、途切れている。",
+            minutes=3,
+            marks={"①": 1},
+            limit=("上限", 2),
+            alarms=[(1, 1.5), (2, 2.5)],
+        ),
     ]
 
 
-each = pytest.mark.parametrize("index", range(3), ids=["bars", "lines", "spans"])
+each = pytest.mark.parametrize("index", range(4), ids=["bars", "lines", "spans", "history"])
 
 
 @each
@@ -38,7 +48,7 @@ def test_text_is_text(index: int) -> None:
     texts = {
         "".join(t.itertext()) for t in ET.fromstring(pictures()[index].svg).iter(SVG + "text")
     }
-    assert texts & {"ワーカー 1", "測った数", "1 人目"}
+    assert texts & {"ワーカー 1", "測った数", "1 人目", "読んだ数"}
 
 
 @each
@@ -51,7 +61,7 @@ def test_it_has_a_name_and_says_its_numbers(index: int) -> None:
     title, description = (words[i] for i in root.get("aria-labelledby", "").split())
     assert title == "題"
     assert description == picture.description
-    for number in (("120", "80", "100"), ("9", "4"), ("2.00", "1.00"))[index]:
+    for number in (("120", "80", "100"), ("9", "4"), ("2.00", "1.00"), ("3",))[index]:
         assert number in description
     assert repr(picture) == f"題: {description}"
 

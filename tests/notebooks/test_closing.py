@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
@@ -56,7 +57,10 @@ def run(client: BlockingKernelClient, code: str) -> dict[str, Any]:
 
 def servers(command: Command) -> list[str]:
     """The command lines that the kernel started, without the kernel itself."""
-    lines = (" ".join(process.cmdline()) for process in command.processes())
+    lines = []
+    for process in command.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile, or is a zombie
+            lines.append(" ".join(process.cmdline()))
     return [line for line in lines if "ipykernel_launcher" not in line]
 
 

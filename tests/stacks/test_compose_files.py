@@ -53,13 +53,14 @@ def test_stg_is_prod_but_for_what_is_listed() -> None:
         "/app/environment/WEB_CONCURRENCY",
         "/app/ports",
         "/proxy/ports",
+        "/prometheus/ports",
     }
 
 
 def test_dev_differs_from_prod_as_listed() -> None:
     """What only dev has, what only prod has, and what differs."""
     dev, prod = (flat(config(name)["services"]) for name in ("dev", "prod"))
-    shared = {key for key in {*dev, *prod} if not key.startswith("/proxy/")}
+    shared = {key for key in {*dev, *prod} if not key.startswith(("/proxy/", "/prometheus/"))}
     differing = {key for key in shared if dev.get(key) != prod.get(key)}
     hardening = {
         *("/app/cap_drop", "/app/cpus", "/app/pids_limit", "/app/read_only", "/app/user"),
@@ -84,11 +85,11 @@ def test_dev_differs_from_prod_as_listed() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_ports_are_open_to_this_machine_only(name: str) -> None:
-    """Every published port is bound to 127.0.0.1, and only the app and the proxy have one."""
+    """Every published port is bound to 127.0.0.1, of the app and what stands around it."""
     for service, settings in config(name)["services"].items():
         for port in settings.get("ports", []):
             assert port["host_ip"] == "127.0.0.1"
-            assert service in ("app", "proxy")
+            assert service in ("app", "proxy", "prometheus")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -96,7 +97,7 @@ def test_images_have_a_version(name: str) -> None:
     """No image of whatever version is there that day."""
     for service, settings in config(name)["services"].items():
         image = settings.get("image", "")
-        assert service == "app" or re.fullmatch(r"\S+:\d+(\.\d+)*", image), (service, image)
+        assert service == "app" or re.fullmatch(r"\S+:v?\d+(\.\d+)*", image), (service, image)
 
 
 def test_times_are_in_order() -> None:

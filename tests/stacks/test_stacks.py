@@ -265,6 +265,7 @@ def test_proxy_answers_in_front_of_prod(copy: Path) -> None:
     """The profile of the page brings it up; the app sees the same paths."""
     shell(PROXY, copy)
     assert get(8041, "/readyz")[0] == 200
+    assert get(8041, "/metrics")[0] == 404
     assert json.loads(get(8041, "/whoami")[1])["environment"] == "本番"
 
 

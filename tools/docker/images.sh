@@ -48,11 +48,12 @@ zstd -dc "$tarball" | docker import --change 'CMD ["python3"]' \
 # services: one file system for all; PostgreSQL without its just-in-time compiler, which is
 # more than half of it. The package would make a cluster of 16 MB: it is told not to.
 rootfs services \
-    ca-certificates,netbase,tzdata,gosu,valkey-server,valkey-tools,postgresql-17,nginx,memcached \
+    ca-certificates,netbase,tzdata,gosu,valkey-server,valkey-tools,postgresql-17,nginx,memcached,prometheus \
     --dpkgopt='path-exclude=/usr/lib/x86_64-linux-gnu/libLLVM*' \
     --dpkgopt='path-exclude=/usr/lib/x86_64-linux-gnu/libz3*' \
     --dpkgopt='path-exclude=/usr/lib/postgresql/17/lib/llvmjit*' \
     --dpkgopt='path-exclude=/usr/lib/postgresql/17/lib/bitcode/*' \
+    --dpkgopt='path-exclude=/usr/share/javascript/*' --dpkgopt='path-exclude=/usr/share/fonts/*' \
     --essential-hook='mkdir -p $1/etc/postgresql-common' \
     --essential-hook='echo "create_main_cluster = false" >$1/etc/postgresql-common/createcluster.conf' \
     --customize-hook='chroot $1 useradd --system --no-create-home --shell /usr/sbin/nologin nginx'
@@ -94,5 +95,16 @@ FROM standin/services:trixie
 USER memcache
 EXPOSE 11211
 CMD ["memcached"]
+END
+image images/valkey prom/prometheus:v2.53.3 <<'END'
+FROM standin/services:trixie
+RUN prometheus --version 2>&1 | grep -F 'version 2.53.3+' \
+    && install -d -o nobody -g nogroup /prometheus
+USER nobody
+VOLUME /prometheus
+WORKDIR /prometheus
+EXPOSE 9090
+ENTRYPOINT ["/bin/prometheus"]
+CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]
 END
 printf 'FROM scratch\nLABEL key=%s\n' "$key" | docker build --quiet --tag "standin/done:$key" - >/dev/null
