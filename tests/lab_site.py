@@ -23,6 +23,7 @@ from playwright.sync_api import (
     Locator,
     Page,
     Route,
+    TimeoutError,
     expect,
     sync_playwright,
 )
@@ -100,6 +101,11 @@ def build_site(folder: Path, url: str, *, instant: bool = False) -> None:
     assert done.returncode == 0, done.stderr
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # 5 by default: a page with its modules asks for more at once
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def translate_path(self, path: str) -> str:
         return super().translate_path(path.replace(PREFIX, "/", 1))
@@ -118,8 +124,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def serving(folder: Path) -> Iterator[str]:
     """Serve *folder* below `PREFIX` without special headers; yields its address."""
     handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
@@ -151,7 +156,11 @@ class Reader:
         self.page: Page = self.context.new_page()
         self.requests: list[str] = []
         self.errors: list[str] = []
+        self.unanswered: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("request", lambda request: self.unanswered.append(request.url))
+        for end in ("requestfinished", "requestfailed"):
+            self.page.on(end, lambda request: self._answered(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def open(self, path: str = LESSON) -> Lab:
@@ -164,8 +173,16 @@ class Reader:
         host = self.page.locator("worker-lab").nth(number)
         host.evaluate("element => element.scrollIntoView()")
         lab = Lab(self.page, host)
-        lab.frame.wait_for()
+        try:
+            lab.frame.wait_for()
+        except TimeoutError as error:
+            shown = host.inner_html()
+            raise AssertionError(f"no lab: {self.unanswered=} {shown=}") from error
         return lab
+
+    def _answered(self, url: str) -> None:
+        if url in self.unanswered:
+            self.unanswered.remove(url)
 
     def workers(self) -> int:
         """How many Web Workers the labs of the page have (its search has one too)."""

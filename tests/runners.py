@@ -44,6 +44,13 @@ STACK_FILES = {
         (recording.FOLDER / "stacks").glob("*.txt"),
         ROOT / "tests" / "stacks" / "test_stacks.py",
     ),
+    ROOT / "docker-stack.prod.yml": ROOT / "tests" / "stacks" / "test_stack_file.py",
+    ROOT / "nginx-stack.conf": ROOT / "tests" / "stacks" / "test_stack_file.py",
+    ROOT / "examples" / "wait_for_services.py": ROOT / "tests" / "stacks" / "test_swarm.py",
+    **dict.fromkeys(
+        (ROOT / "kubernetes").glob("*.yaml"), ROOT / "tests" / "stacks" / "test_kubernetes.py"
+    ),
+    ROOT / "tools" / "drill_load.py": ROOT / "tests" / "stacks" / "test_stacks.py",
     ROOT / "examples" / "main.py": ROOT / "tests" / "engine" / "test_main.py",
     ROOT / "Dockerfile": ROOT / "tests" / "stacks" / "test_stacks.py",
 }
@@ -135,7 +142,7 @@ def run_bash(fence: Fence, eval_example: EvalExample) -> None:
             _check_started_by_ci(command)
         elif command == "make notebook":
             assert has_test("test_clone.py", "test_make_notebook_opens_lab")
-        elif "docker compose" in command:
+        elif re.search(r"\bdocker [a-z]", command):
             assert command in stack_commands.TYPED, f"{fence}: tests/stacks does not type it"
         elif re.match(r"(make serve|\S*uvicorn )", command):
             run_server(command)

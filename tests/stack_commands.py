@@ -1,5 +1,7 @@
 """The commands on the stacks that README and pages show; tests/stacks types every one."""
 
+from tools import swarm
+
 FILES = {name: f"docker-compose.{name}.yml" for name in ("dev", "stg", "prod")}
 UP = {
     "dev": "docker compose -f docker-compose.dev.yml up --build --detach --wait",
@@ -19,4 +21,4 @@ DOWN = {
 }
 TWO_WORKERS = f"DEV_WORKERS=2 {UP['dev']}"
 PROXY = "docker compose -f docker-compose.prod.yml --profile proxy up --detach --wait"
-TYPED = {*UP.values(), *DOWN.values(), TWO_WORKERS, PROXY}
+TYPED = {*UP.values(), *DOWN.values(), TWO_WORKERS, PROXY, *swarm.TYPED}

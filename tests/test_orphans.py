@@ -20,6 +20,8 @@ GENERAL_PAGES = {
     "notebooks/overview.md",
     *(f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")),
     "stacks/dev_stg_prod.md",
+    *(f"stacks/{page}.md" for page in ("more_machines", "kubernetes")),
+    *("stacks/dev_stg_prod.md", "stacks/drills.md"),
 }
 """Pages that are about no single topic."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)

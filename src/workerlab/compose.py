@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -133,11 +134,12 @@ async def running(
 
 
 class Compose:
-    """``docker compose`` for one stack."""
+    """``docker compose`` for one stack, whose files lie in *folder*."""
 
-    def __init__(self, stack: Stack, timeout: float) -> None:
+    def __init__(self, stack: Stack, timeout: float, *, folder: Path = ROOT) -> None:
         self.stack = stack
         self.timeout = timeout
+        self.folder = folder
 
     async def run(self, *arguments: str, **variables: str) -> str:
         """Run a command to its end, and return what it printed.
@@ -147,7 +149,7 @@ class Compose:
         """
         process = await asyncio.create_subprocess_exec(
             *("docker", "compose", "--file", self.stack.file, "--ansi", "never", *arguments),
-            cwd=ROOT,
+            cwd=self.folder,
             env={**os.environ, **variables},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -141,6 +141,7 @@ MEASURED = {
     "how_many_workers": "sweep",
     "choose_a_server": "conformance",
     "stacks": "stacks",
+    "drills": "drills",
 }
 """Folders of general pages, and the tool that writes each."""
 

@@ -1,11 +1,11 @@
 """The three stacks on a real engine, brought up side by side with the README's commands."""
 
+import asyncio
 import json
 import os
 import re
 import shutil
 import subprocess
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,9 +16,11 @@ import runners
 
 from helpers import wait_until
 from stack_commands import DOWN, FILES, PROXY, TWO_WORKERS, UP
+from tools import drills
+from tools.drill_acts import kill_first_process
 from workerlab import catalog
 from workerlab.catalog import ROOT
-from workerlab.compose import STACKS
+from workerlab.compose import STACKS, Compose
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 PORTS = {"dev": 8020, "stg": 8030, "prod": 8040}
@@ -211,45 +213,52 @@ def test_secrets_are_seen_only_where_they_are_variables(copy: Path) -> None:
         assert secret.read_text(encoding="utf-8") not in inspected("prod"), secret.name
 
 
-def test_killed_worker_is_replaced(copy: Path) -> None:
-    """gunicorn starts another; the container stays the same."""
-    killed = wait_for_workers(8040, 4)[0]
-    container = compose("prod", "ps -q app", copy)
-    compose("prod", f'exec -T app sh -c "kill -9 {killed}"', copy)
-    wait_until(lambda: killed not in (workers(8040) or [killed]), "the death", 60)
-    assert killed not in wait_for_workers(8040, 4)
-    assert compose("prod", "ps -q app", copy) == container
+@pytest.fixture(scope="class")
+def drilled(copy: Path) -> Iterator[Compose]:
+    """Prod with the drills' topics alone; afterwards with all topics again."""
+    with asyncio.Runner() as runner:
+        stage = drills.stage(copy)
+        yield runner.run(stage.__aenter__())
+        runner.run(stage.__aexit__(None, None, None))
 
 
-def test_stop_lets_requests_finish(copy: Path) -> None:
-    """Eight requests are in work when the stack is told to stop; all are answered."""
-    wait_for_workers(8040, 4)
-    path = "/topics/metrics_flicker/bad/orders?seconds=8"
-    answers: list[int] = []
-    clients = [
-        threading.Thread(target=lambda: answers.append(get(8040, path, data=b"")[0]))
-        for _ in range(8)
-    ]
-    for client in clients:
-        client.start()
-    wait_until(lambda: in_progress(8040) >= 8, "the requests in work", 60)
-    compose("prod", "stop app", copy)
-    for client in clients:
-        client.join()
-    assert answers == [200] * 8
-    container = compose("prod", "ps --all -q app", copy).strip()
-    state = json.loads(shell(f"docker inspect -f '{{{{json .State}}}}' {container}", copy))
-    assert (state["ExitCode"], state["OOMKilled"]) == (0, False)
-    shell(UP["prod"], copy)
-    wait_for_workers(8040, 4)
+class TestDrills:
+    """Its fixture ends here, before later tests."""
+
+    @pytest.mark.parametrize("name", drills.DRILLS)
+    def test_drill_keeps_its_promises(self, drilled: Compose, name: str) -> None:
+        """No more failures than the page says, nothing lost, and all workers back."""
+        drill = drills.DRILLS[name]
+        trace = asyncio.run(drills.play(drill, drilled))
+        for verdict in drills.judge(drill, trace):
+            assert verdict.holds, (verdict.invariant.name, verdict.observed)
+        found = drills.summary(drill, trace)["measured"]
+        assert found["workers"] == 4
+        assert found["app_restarted"] == (name in ("kill_server", "restart_app", "stop_app"))
+        assert found["acknowledged_orders"] > 0
+        assert found.get("workers_while_full", 3) == 3
+        assert found.get("exit_status", 0) == 0
+        if not drill.keeps_visits:
+            assert found["lost_visits"] > 0
 
 
-def in_progress(port: int) -> float:
-    """Requests that all workers are working on, without the one that asks."""
-    found = re.search(
-        r"^http_requests_in_progress (\S+)$", get(port, "/metrics")[1], re.MULTILINE
-    )
-    return float(found[1]) - 1 if found else 0
+def test_valkey_keeps_what_it_appended(copy: Path) -> None:
+    """With a log of commands, by default synced every second, it survives kill -9."""
+    name = "workerlab-appending"
+    run = f"docker run --detach --name {name} --restart unless-stopped --volume /data"
+    image = shell(f"docker compose -f {FILES['prod']} config --images cache", copy).strip()
+    image_of_app = compose("prod", "images -q app", copy).strip()
+    ask = f"docker exec {name} valkey-cli"
+    try:
+        shell(f"{run} {image} valkey-server --appendonly yes", copy)
+        wait_until(lambda: attempt(f"{ask} PING", copy).stdout == "PONG\n", "Valkey", 60)
+        assert shell(f"{ask} CONFIG GET appendfsync", copy).split()[1] == "everysec"
+        assert shell(f"{ask} -r 500 INCR visits", copy).split()[-1] == "500"
+        asyncio.run(kill_first_process(name, image_of_app))
+        wait_until(lambda: attempt(f"{ask} GET visits", copy).stdout == "500\n", "500", 60)
+        assert shell(f"docker inspect -f '{{{{.RestartCount}}}}' {name}", copy) == "1\n"
+    finally:
+        shell(f"docker rm --force --volumes {name}", copy)
 
 
 def test_proxy_answers_in_front_of_prod(copy: Path) -> None:
