@@ -52,11 +52,11 @@ class Chart:
 
 CHARTS = {
     "requests": Chart(
-        title="要求の数と、処理している数",
+        title="リクエストの数と、処理している数",
         unit="1 秒の件数、または件",
         lines={
-            "答えた要求（1 秒に）": "sum(rate(http_requests_total[1m]))",
-            "処理している要求": "sum(http_requests_in_progress) - 1",
+            "答えたリクエスト（1 秒に）": "sum(rate(http_requests_total[1m]))",
+            "処理しているリクエスト": "sum(http_requests_in_progress) - 1",
         },
         alert="AppDown",
     ),
@@ -76,7 +76,7 @@ CHARTS = {
         title="答え終わるまでの時間",
         unit="ミリ秒",
         lines={
-            f"{percent} % の要求が収まる長さ（ミリ秒）": (
+            f"{percent} % のリクエストが収まる長さ（ミリ秒）": (
                 f"1000 * histogram_quantile({percent / 100}, "
                 "sum by (le) (rate(http_request_duration_seconds_bucket[1m])))"
             )
