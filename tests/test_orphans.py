@@ -1,6 +1,7 @@
 """No topic without page, test and recording; no page without topic; no test without words."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,19 +11,15 @@ from workerlab import recording
 from workerlab.catalog import ROOT, VARIANTS, Topic, topics
 
 GENERAL_PAGES = {
-    *("index.md", "glossary.md", "environment.md", "differences.md"),
-    *("symptoms.md", "myths.md", "best_practices.md"),
     *("index.md", "paths.md", "glossary.md", "environment.md", "differences.md"),
-    "workers/what_is_a_worker.md",
+    *("symptoms.md", "myths.md", "best_practices.md"),
     *(f"workers/{p}.md" for p in ("what_is_a_worker", "how_many_workers", "choose_a_server")),
     *(f"solutions/{page}.md" for page in ("choose_a_store", "middleware", "dependencies")),
     *("solutions/requirements.md", "solutions/openapi.md"),
     "notebooks/overview.md",
     *(f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")),
-    "stacks/dev_stg_prod.md",
+    *(f"stacks/{page}.md" for page in ("dev_stg_prod", "drills", "monitoring")),
     *(f"stacks/{page}.md" for page in ("more_machines", "kubernetes")),
-    *("stacks/dev_stg_prod.md", "stacks/drills.md"),
-    "stacks/monitoring.md",
 }
 """Pages that are about no single topic."""
 each_topic = pytest.mark.parametrize("topic", topics(), ids=lambda topic: topic.slug)
@@ -77,6 +74,16 @@ def test_every_fake_says_why(topic: Topic) -> None:
         for text in (fake.summary, fake.temptation, fake.failure):
             assert text.count("。") == 1, (fake.name, text)
             assert text.endswith("。"), (fake.name, text)
+
+
+@each_topic
+def test_page_links_to_the_test_of_its_topic(topic: Topic) -> None:
+    """The link at its foot leads to the file that the tests run, not to a copy."""
+    line = (topic.folder / "recorded" / "verified.md").read_text(encoding="utf-8")
+    (target,) = re.findall(r"\]\(/(\S+\.py)\)", line)
+    assert (ROOT / "docs" / target).resolve() == (
+        ROOT / "tests" / "examples" / f"test_{topic.slug}.py"
+    )
 
 
 @each_topic

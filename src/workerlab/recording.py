@@ -33,6 +33,8 @@ FOLDER = ROOT / "docs" / "assets" / "recordings"
 WORKERS = 4
 DRILL = "drill:"
 """Prefix of a drill's name where a run's server stands; it runs on the first it can."""
+TESTS = "/assets/tests"
+"""Where the site holds the topics' tests: ``docs/assets/tests`` is a link to their folder."""
 SERVER_LABELS = {
     "uvicorn": "uvicorn `--workers`",
     "gunicorn-asgi": "gunicorn `-k asgi`",
@@ -279,11 +281,12 @@ def verified_line(topic: Topic, summary: Mapping[str, Any]) -> str:
         )
         if name in versions
     )
+    test = f"tests/examples/test_{topic.slug}.py"
     return (
         f"検証: {summary['recorded_on']}、{named}。"
         f"繰り返すには `.venv/bin/workerlab run {topic.slug} --variant bad` を、"
         f"記録を作り直すには `.venv/bin/workerlab record {topic.slug}` を実行します。"
-        f"この内容を守るテストは `tests/examples/test_{topic.slug}.py` にあります。\n"
+        f"この内容を守るテストは [`{test}`]({TESTS}/{Path(test).name}) です。\n"
     )
 
 
