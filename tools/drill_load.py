@@ -123,10 +123,16 @@ class Load:
         return Client(self.url, self.trace, keep_alive=True, prefix=prefix)
 
     async def _read(self, client: Client, path: str) -> Any:
-        exchange = await client.request("GET", path, step="read", timeout=REQUEST_TIMEOUT)
-        if not exchange.ok:
-            raise TrafficError(f"{path} を読めません（{exchange.status}、{exchange.error}）。")
-        return exchange.body
+        """Ask until there is an answer: a worker may still hold connections that broke."""
+        end = self.trace.now() + PATIENCE
+        while True:
+            exchange = await client.request("GET", path, step="read", timeout=REQUEST_TIMEOUT)
+            if exchange.ok:
+                return exchange.body
+            if self.trace.now() > end:
+                told = f"{exchange.status}、{exchange.error}"
+                raise TrafficError(f"{path} を読めません（{told}）。")
+            await asyncio.sleep(AFTER_FAILURE)
 
     async def _start(
         self, name: str, prefix: str, send: Callable[[Client], Awaitable[bool]]
