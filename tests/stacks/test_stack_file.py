@@ -6,9 +6,9 @@ import re
 import subprocess
 from typing import Any
 
+import composed
 import pytest
 import yaml
-from stacks import test_compose_files as composed
 
 from tools import swarm
 from workerlab.catalog import ROOT
