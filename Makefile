@@ -34,7 +34,7 @@ test: setup ## Docker もブラウザーも要らないテストをすべて実�
 test-all: test test-notebooks test-lab test-browser test-lab-ui test-clone test-stacks ## 足りないものを入れ、すべてのテストを実行する
 
 test-notebooks: setup ## ノートブックを、新しいカーネルで上から下まで実行する
-	@$(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout 600 --timeout 900 notebooks tests/notebooks/test_notebooks.py
+	@$(BIN)/python -m pytest -n 2 --durations 8 --nbmake --nbmake-timeout 600 --timeout 900 notebooks tests/notebooks/test_notebooks.py
 
 test-lab: site ## ライブラボの部品と型を調べる
 	@node --test tests/lab/*.test.mjs
