@@ -94,6 +94,7 @@ def test_every_term_of_the_glossary_is_found(page: Page) -> None:
         ("on_event", ["on", "event"]),
         ("QueuePool limit", ["QueuePool", "limit"]),
         ("する", ["する"]),
+        ("しきい値 警報", ["しきい値", "警報"]),
     ],
 )
 def test_query_becomes_content_words(page: Page, query: str, words: list[str]) -> None:

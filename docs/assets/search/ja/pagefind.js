@@ -12,7 +12,8 @@ import * as core from "../index/pagefind.js";
 
 export * from "../index/pagefind.js";
 
-const RUNS = /[\p{sc=Han}々]+|[ァ-ヴー]+|[ぁ-ん]+|[^\s\p{sc=Han}々ァ-ヴーぁ-ん、。「」（）：・]+/gu;
+/** Runs of one script; whole, too, a word such as 「しきい値」, whose kanji alone says little. */
+const RUNS = /(?<!\p{L})[ぁ-ん]+\p{sc=Han}(?!\p{L})|[\p{sc=Han}々]+|[ァ-ヴー]+|[ぁ-ん]+|[^\s\p{sc=Han}々ァ-ヴーぁ-ん、。「」（）：・]+/gu;
 const MOST_RESULTS = 20;
 /** Fewer pages than this may be all that the index took apart as the query is. */
 const ENOUGH_RESULTS = 3;
