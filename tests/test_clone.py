@@ -94,8 +94,18 @@ def test_make_notebook_opens_lab(clone: Path) -> None:
     with make_serve(clone, "notebook", signal.SIGTERM, **settings) as (url, printed):
         assert "JupyterLab を入れています" in printed
         assert "/lab/tree/notebooks" in url
+        # JupyterLab prints its address, then listens.
+        shown = wait_until(lambda: shown_at(url), f"an answer of {url}", 60)
+        assert "<title>JupyterLab</title>" in shown
+
+
+def shown_at(url: str) -> str:
+    """The page; empty when nobody listens."""
+    try:
         with urllib.request.urlopen(url, timeout=60) as response:
-            assert "<title>JupyterLab</title>" in response.read().decode()
+            return str(response.read().decode())
+    except OSError:
+        return ""
 
 
 def test_make_test_says_what_it_left_out(clone: Path) -> None:
